@@ -1,0 +1,97 @@
+"""Structured logs: one line a record, with the request's id, and without tokens or passwords."""
+
+import json
+import logging
+import logging.config
+import re
+import time
+from contextvars import ContextVar
+from typing import Any, Literal
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+_SECRETS = (
+    (re.compile(r"\beyJ[\w-]+(?:\.[\w-]*){1,4}"), "[token]"),  # a JWT: its header is an object in base64url
+    (re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]+"), r"\1 [token]"),
+    # To the last @ before whitespace or a quote: a password that is not percent-encoded may hold an @ or a slash.
+    (re.compile(r"(?i)\b(postgres(?:ql)?(?:\+\w+)?://[^:@/\s]*):[^\s'\"]*@"), r"\1:[password]@"),
+    (re.compile(r"(?i)\b(password=)('(?:[^'\\]|\\.)*'|[^\s&'\"]+)"), r"\1[password]"),
+)
+
+
+def redacted(text: str) -> str:
+    """Return the text without anything shaped like a token or a database's password."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class _Redacting(logging.Formatter):
+    """Redacts where the text is made, since a filter would see no traceback."""
+
+    def message_of(self, record: logging.LogRecord) -> str:
+        """Return the record's message, redacted."""
+        return redacted(record.getMessage())
+
+    def exception_of(self, record: logging.LogRecord) -> str | None:
+        """Return the traceback, redacted, if there is one."""
+        return redacted(self.formatException(record.exc_info)) if record.exc_info and record.exc_info[0] else None
+
+
+class JsonFormatter(_Redacting):
+    """A record as one line of JSON; its `fields`, if it has some, stand beside the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; whatever stands in it, JSON's escapes keep it one line."""
+        line: dict[str, Any] = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self.message_of(record),
+        }
+        for name, value in getattr(record, "fields", {}).items():
+            line[name] = redacted(value) if isinstance(value, str) else value
+        if (current := request_id.get()) is not None:
+            line["request_id"] = current
+        if (exception := self.exception_of(record)) is not None:
+            line["exception"] = exception
+        return json.dumps(line, default=str)
+
+
+class TextFormatter(_Redacting):
+    """A record for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback below it."""
+        fields = "".join(f" {name}={redacted(str(value))}" for name, value in getattr(record, "fields", {}).items())
+        current = request_id.get()
+        line = (
+            f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {record.levelname:<7} {record.name}:"
+            f" {self.message_of(record)}{fields}{f' [{current}]' if current else ''}"
+        )
+        # A line break in a path or a name must not look like a record of its own.
+        line = line.replace("\r", "\\r").replace("\n", "\\n")
+        exception = self.exception_of(record)
+        return line if exception is None else f"{line}\n{exception}"
+
+
+def configure_logs(*, level: str, form: Literal["json", "text"]) -> None:
+    """Send every logger, uvicorn's and Python's warnings included, through one handler to stderr."""
+    formatter = JsonFormatter if form == "json" else TextFormatter
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"line": {"()": formatter}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "root": {"level": level, "handlers": ["stderr"]},
+            "loggers": {
+                "uvicorn": {"handlers": [], "propagate": True},
+                "uvicorn.error": {"handlers": [], "propagate": True},
+                # Ours says the same with the request's id, and without the query string.
+                "uvicorn.access": {"handlers": [], "propagate": False},
+                "httpx": {"level": "WARNING"},
+            },
+        }
+    )
+    logging.captureWarnings(capture=True)

@@ -1,0 +1,106 @@
+"""Builds the ASGI app from settings: the only module that sees everything, and imported by nobody."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from creditdesk.app.health import Readiness, healthz
+from creditdesk.app.logs import configure_logs
+from creditdesk.app.metrics import CONTENT_TYPE, Metrics
+from creditdesk.app.middleware import RequestMiddleware, error_response
+from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
+from creditdesk.auth.authenticate import Authenticator
+from creditdesk.auth.tokens import TokenVerifier
+from creditdesk.credits.errors import ErrorCode
+from creditdesk.db.connections import Database
+from creditdesk.db.readiness import check_schema, pool_use
+from creditdesk.graphql.endpoint import GraphQLEndpoint
+
+
+def create_app(
+    *, database: Database, verifier: TokenVerifier, http: httpx.AsyncClient, graphql_endpoint: ASGIApp, metrics: Metrics
+) -> Starlette:
+    """Return the app around the GraphQL endpoint; its lifespan opens the pool, and closes it and the HTTP client."""
+
+    async def metrics_page(_: Request) -> Response:
+        metrics.note_pool(pool_use(database))
+        return Response(metrics.page(), headers={"content-type": CONTENT_TYPE})
+
+    def count(path: str, status: str, seconds: float) -> None:
+        metrics.count_request(path=path, status=status, seconds=seconds)
+        metrics.note_pool(pool_use(database))  # another worker's page needs this one's figures too
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with http:
+            await database.open()
+            try:
+                yield
+            finally:
+                await database.close()
+
+    readiness = Readiness(
+        {"database": database.check, "migrations": lambda: check_schema(database), "issuer": verifier.check}
+    )
+    database.observers.append(metrics.count_statement)
+    app = Starlette(
+        routes=[
+            Route("/graphql", graphql_endpoint),
+            Route("/healthz", healthz),
+            Route("/readyz", readiness.readyz),
+            Route("/metrics", metrics_page),
+        ],
+        middleware=[Middleware(RequestMiddleware, count=count)],
+        exception_handlers={HTTPException: _outside_of_graphql},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _outside_of_graphql(_: Request, error: Exception) -> Response:
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    message = {
+        404: "There is nothing at this path: the API is at /graphql.",
+        405: "This path does not answer that method.",
+    }.get(status, "The request is off.")
+    return error_response(status, ErrorCode.MALFORMED_REQUEST, message, dict(headers or {}))
+
+
+def app_from_settings(settings: Settings) -> Starlette:
+    """Return the whole app."""
+    if settings.database_url is None:
+        raise SettingsError("DATABASE_URL: is not set; `creditdesk serve` would bring a database of its own.")
+    database = Database(
+        settings.database_url.get_secret_value(),
+        max_connections=settings.max_connections,
+        statement_timeout_seconds=settings.statement_timeout_seconds,
+    )
+    http = httpx.AsyncClient()
+    verifier = TokenVerifier(settings.issuer(), http)
+    authenticator = Authenticator(
+        verifier=verifier, mapping=settings.claims, role_map=settings.role_map, database=database
+    )
+    endpoint = GraphQLEndpoint(database=database, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
+    return create_app(
+        database=database,
+        verifier=verifier,
+        http=http,
+        graphql_endpoint=endpoint,
+        metrics=Metrics(shared=shared_metrics_directory()),
+    )
+
+
+def app_from_environment() -> Starlette:
+    """Return the app of the environment's settings: the factory that uvicorn's workers call."""
+    settings = load_settings()
+    configure_logs(level=settings.log_level, form=settings.log_format)
+    return app_from_settings(settings)

@@ -1,0 +1,86 @@
+"""What Prometheus is told: requests, statements and the pool."""
+
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from creditdesk.db.readiness import PoolUse
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The counters of this process, and with several workers the sum of them all.
+
+    Several workers share files in the directory that `serve` names in PROMETHEUS_MULTIPROC_DIR; prometheus-client
+    takes it from there when it is imported.
+    """
+
+    def __init__(self, *, shared: Path | None = None) -> None:
+        self._shared = shared
+        self._registry = CollectorRegistry()
+        registry = None if shared else self._registry
+        self._requests = Counter(
+            "creditdesk_requests", "Answered HTTP requests.", ("path", "status"), registry=registry
+        )
+        self._durations = Histogram(
+            "creditdesk_request_duration_seconds",
+            "How long requests took.",
+            ("path",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._statements = Counter(
+            "creditdesk_statements", "Statements sent to PostgreSQL.", ("statement",), registry=registry
+        )
+        self._connections = Gauge(
+            "creditdesk_database_connections",
+            "Pooled database connections.",
+            ("state",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._waiting = Gauge(
+            "creditdesk_database_waiting",
+            "Callers that wait for a database connection.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        if shared:
+            MultiProcessCollector(self._registry, path=str(shared))  # type: ignore[no-untyped-call]
+
+    def count_request(self, *, path: str, status: str, seconds: float) -> None:
+        """Count an answered request; `path` is a route's, never what a client made up."""
+        self._requests.labels(path, status).inc()
+        self._durations.labels(path).observe(seconds)
+
+    def count_statement(self, name: str) -> None:
+        """Count a statement: an observer of `Database`."""
+        self._statements.labels(name).inc()
+
+    def note_pool(self, use: PoolUse) -> None:
+        """Note how busy this process's pool is."""
+        self._connections.labels("in_use").set(use.in_use)
+        self._connections.labels("idle").set(use.idle)
+        self._waiting.set(use.waiting)
+
+    def page(self) -> bytes:
+        """Return the page in Prometheus's text format."""
+        if self._shared:
+            _forget_the_dead(self._shared)
+        return generate_latest(self._registry)
+
+
+def _forget_the_dead(shared: Path) -> None:
+    """Take back the gauges of workers that were killed: those that end in peace are no different."""
+    for file in shared.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, path=str(shared))  # type: ignore[no-untyped-call]
+        except PermissionError:
+            continue

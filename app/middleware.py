@@ -1,0 +1,86 @@
+"""Around every request: its id, its line in the log, its place in the metrics, and the last resort."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from creditdesk.app.logs import request_id
+from creditdesk.credits.errors import ErrorCode
+
+LONGEST_PATH = 200
+REQUEST_ID = "x-request-id"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+_log = logging.getLogger(__name__)
+_access_log = logging.getLogger("creditdesk.access")
+
+
+class RequestMiddleware:
+    """Pure ASGI, so that it neither copies bodies nor hides the client's hanging up."""
+
+    def __init__(self, app: ASGIApp, *, count: Callable[[str, str, float], None]) -> None:
+        self._app = app
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, whatever happens to it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        current = _incoming_id(scope) or uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = current  # for the floors below, which may not import this one
+        token = request_id.set(current)
+        begun = time.perf_counter()
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = current
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            _log.info("the client hung up")
+        except Exception:
+            _log.exception("a request failed unexpectedly")
+            if status is not None:
+                raise  # half an answer is out: the server cuts the connection, so that nobody takes it for a whole one
+            await error_response(500, ErrorCode.INTERNAL)(scope, receive, send_with_id)
+        finally:
+            self._note(scope, status, time.perf_counter() - begun)
+            request_id.reset(token)
+
+    def _note(self, scope: Scope, status: int | None, seconds: float) -> None:
+        route = scope.get("route")
+        self._count(route.path if route is not None else "unmatched", str(status or "none"), seconds)
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"][:LONGEST_PATH],
+            "status": status,
+            "duration_ms": round(seconds * 1000, 3),
+        }
+        _access_log.info("answered" if status else "not answered", extra={"fields": fields})
+
+
+def error_response(
+    status: int, code: ErrorCode, message: str | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """Return an error outside of GraphQL in GraphQL's form, with the request's id."""
+    extensions = {"code": code.name, "requestId": request_id.get()}
+    errors = [{"message": message or code.value, "extensions": extensions}]
+    return JSONResponse({"errors": errors}, status, headers)
+
+
+def _incoming_id(scope: Scope) -> str | None:
+    given = Headers(scope=scope).get(REQUEST_ID, "")
+    return given if _SANE_ID.fullmatch(given) else None

@@ -1,0 +1,26 @@
+"""Why a caller is not let in: what the client is told, and what only the log is told."""
+
+from creditdesk.credits.errors import CreditError, ErrorCode
+
+
+class Unauthenticated(CreditError):  # noqa: N818 - the word of RFC 6750 and of the API's error code
+    """There is no token, or it is not valid here; `reason` is for the log and never holds a part of the token."""
+
+    code = ErrorCode.UNAUTHENTICATED
+
+    def __init__(self, reason: str, message: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NoToken(Unauthenticated):
+    """The request carries no bearer token at all, which RFC 6750 answers without an error attribute."""
+
+    def __init__(self) -> None:
+        super().__init__("no bearer token")
+
+
+class IssuerUnavailable(CreditError):  # noqa: N818 - the word of the API's error code
+    """The identity provider cannot be reached and no keys of it are at hand, so no token can be checked."""
+
+    code = ErrorCode.ISSUER_UNAVAILABLE

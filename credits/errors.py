@@ -1,0 +1,94 @@
+"""Every way creditdesk says no: a stable code for machines, one sentence for people."""
+
+from enum import Enum
+
+
+class ErrorCode(Enum):
+    """Stable, machine-readable codes; the value is what the README and the schema say of it."""
+
+    UNAUTHENTICATED = "There is no token, or it is not valid here. Sign in again."
+    ISSUER_UNAVAILABLE = "The identity provider cannot be reached, so no token can be checked. Try again."
+    FORBIDDEN = "The caller's role does not include what this field needs."
+    MALFORMED_REQUEST = "The HTTP request is not a GraphQL request: its body, headers or parameters are off."
+    PAYLOAD_TOO_LARGE = "The request's body is larger than this server accepts."
+    GRAPHQL_PARSE_FAILED = "The document is not GraphQL."
+    GRAPHQL_VALIDATION_FAILED = "The document does not fit the schema."
+    INVALID_INPUT = "A value is not of the form its type asks for."
+    INVALID_ID = "An id is not one that this API gave out."
+    INVALID_CURSOR = "A cursor is not one that this connection gave out, with the same order."
+    INVALID_PAGE = "`first` and `last` take 1 to 100, and never come together."
+    INVALID_RANGE = "A range is empty, reversed, too long, or outside the years 2000 to 2100."
+    BATCH_SIZE = "A batch takes 1 to 1000 events."
+    UNKNOWN_USER = "No user of this workspace goes by that id, e-mail address or external id."
+    UNKNOWN_EVENT = "The event that a correction points to is not recorded, or is itself a correction."
+    INVALID_AMOUNT = "An amount or a number of tokens is negative, too large, or missing."
+    INVALID_TIME = "An event's time is before the year 2000 or more than a day ahead."
+    INVALID_EVENT = "A part of an event is missing, empty, too long, or not text."
+    IDEMPOTENCY_CONFLICT = "That source has already recorded another event under this id."
+    DATABASE_UNAVAILABLE = "The database cannot be reached or is restarting. Try again."
+    TIMEOUT = "The request took longer than this server allows. Ask for less at once."
+    INTERNAL = "Something unexpected happened; it is logged under the id that comes with the error."
+
+
+class CreditError(Exception):
+    """A refusal with a code; its sentence says what to do."""
+
+    code = ErrorCode.INTERNAL
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.code.value)
+
+    @property
+    def message(self) -> str:
+        """The sentence for people."""
+        return str(self)
+
+
+class InvalidInputError(CreditError):
+    """A value is not of the form its type asks for."""
+
+    code = ErrorCode.INVALID_INPUT
+
+
+class InvalidRangeError(CreditError):
+    """A range is empty, reversed, too long, or outside the years 2000 to 2100."""
+
+    code = ErrorCode.INVALID_RANGE
+
+
+class InvalidPageError(CreditError):
+    """`first` and `last` take 1 to 100, and never come together."""
+
+    code = ErrorCode.INVALID_PAGE
+
+
+class InvalidCursorError(CreditError):
+    """A cursor is not one that this connection gave out, with the same order."""
+
+    code = ErrorCode.INVALID_CURSOR
+
+
+class InvalidIdError(CreditError):
+    """An id is not one that this API gave out."""
+
+    code = ErrorCode.INVALID_ID
+
+
+class ForbiddenError(CreditError):
+    """The caller's role does not include what this field needs."""
+
+    code = ErrorCode.FORBIDDEN
+
+
+class BatchSizeError(CreditError):
+    """A batch takes 1 to 1000 events."""
+
+    code = ErrorCode.BATCH_SIZE
+
+
+class EventError(CreditError):
+    """One event of a batch cannot be recorded; the others can."""
+
+    def __init__(self, code: ErrorCode, message: str | None = None) -> None:
+        self.code = code
+        super().__init__(message)

@@ -1,0 +1,136 @@
+"""Usage as series of points in time: hours, days, weeks or months of the workspace's zone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+from zoneinfo import ZoneInfo
+
+from creditdesk.credits.errors import InvalidRangeError
+from creditdesk.credits.permitted import PermittedScopes
+from creditdesk.credits.ranges import Range, Span, day_of, midnight
+from creditdesk.credits.usage import (
+    Cell,
+    Figures,
+    Key,
+    UsageQuery,
+    cell_arguments,
+    names_users,
+    next_month,
+    span_arguments,
+)
+from creditdesk.db.connections import Connection, Row
+
+MAX_POINTS = 1000
+
+
+class Interval(Enum):
+    """The length of a point of a series, in the workspace's zone."""
+
+    HOUR = "An hour."
+    DAY = "A day, from midnight to midnight."
+    WEEK = "A week, from Monday."
+    MONTH = "A calendar month."
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points in order of time, none left out. `key` is None for all beyond the first series, taken together."""
+
+    key: Key | None
+    points: tuple[tuple[datetime, Figures], ...]
+
+
+async def series_of(
+    conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
+) -> list[tuple[Series, ...]]:
+    """Return each cell's series, the largest first; raise InvalidRangeError past a thousand points.
+
+    Every point of the range is there, also where nothing was used.
+    """
+    starts = _point_starts(query.range, interval)
+    rows = await _series_rows(conn, permitted, cells, query, interval)
+    series: list[dict[int | None, tuple[Key | None, dict[object, Figures]]]] = [{} for _ in cells]
+    for nth, user_id, group_id, product, model, place, bucket, *figures in rows:
+        key = None if place is None else Key(user_id, group_id, product, model)
+        series[nth - 1].setdefault(place, (key, {}))[1][bucket] = Figures(*figures)
+    if not query.by:
+        for one in series:
+            one.setdefault(1, (Key(), {}))
+    return [
+        tuple(
+            Series(key, tuple((start, points.get(bucket, Figures())) for bucket, start in starts))
+            for key, points in one.values()
+        )
+        for one in series
+    ]
+
+
+async def _series_rows(
+    conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
+) -> list[Row]:
+    range_ = query.range
+    arguments = cell_arguments(permitted, cells, query)
+    if interval is Interval.HOUR:
+        for unused in ("source", "first_day", "last_day", "months_from", "months_to"):
+            del arguments[unused]
+        if range_.edges or arguments["on_members"] or names_users(cells, query):
+            spans = span_arguments(range_, (Span(range_.start, range_.end),))
+            return await conn.rows("usage_hours_between", **arguments, **spans)
+        return await conn.rows("usage_hours", starts=range_.start, ends=range_.end, **arguments)
+    # Every point is a sum of days, so whole months are of no use here.
+    arguments |= {"months_from": range_.first_day, "months_to": range_.first_day}
+    bucket = {Interval.DAY: "day", Interval.WEEK: "week"}.get(interval, "month")
+    if range_.edges:
+        spans = span_arguments(range_, range_.edges)
+        return await conn.rows("usage_series_between", bucket=bucket, **arguments, **spans)
+    return await conn.rows("usage_series", bucket=bucket, **arguments)
+
+
+def _point_starts(range_: Range, interval: Interval) -> list[tuple[object, datetime]]:
+    """Return every point's bucket, as the statement names it, and the instant it starts."""
+    if interval is Interval.HOUR:
+        return _hours(range_)
+    first, last = day_of(range_.start, range_.zone), day_of(range_.end - timedelta(microseconds=1), range_.zone)
+    days: list[date] = []
+    day = first
+    if interval is Interval.WEEK:
+        day = first - timedelta(days=first.weekday())
+    elif interval is Interval.MONTH:
+        day = first.replace(day=1)
+    while day <= last:
+        days.append(day)
+        match interval:
+            case Interval.WEEK:
+                day += timedelta(days=7)
+            case Interval.MONTH:
+                day = next_month(day)
+            case _:
+                day += timedelta(days=1)
+    _bounded(len(days))
+    return [(day, midnight(day, range_.zone)) for day in days]
+
+
+def _bounded(points: int) -> None:
+    if points > MAX_POINTS:
+        raise InvalidRangeError(f"A series has at most {MAX_POINTS} points: take a longer interval or a shorter range.")
+
+
+def _hours(range_: Range) -> list[tuple[object, datetime]]:
+    """Return the full hours of the zone, as PostgreSQL's `date_trunc('hour', at, zone)` cuts them.
+
+    They are stepped through in UTC and cut again, since a zone may change its clocks by half an hour.
+    """
+    zone = ZoneInfo(range_.zone)
+    _bounded(int((range_.end - range_.start).total_seconds()) // 3600)
+    hours: list[tuple[object, datetime]] = []
+    hour = _full_hour(range_.start, zone)
+    while hour < range_.end:
+        hours.append((hour, hour))
+        hour = _full_hour(hour + timedelta(hours=1), zone)
+    return hours
+
+
+def _full_hour(moment: datetime, zone: ZoneInfo) -> datetime:
+    local = moment.astimezone(zone)
+    return moment - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)

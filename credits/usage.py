@@ -1,0 +1,208 @@
+"""What was used: totals, breakdowns and series of many scopes at once, from rollups, in one statement each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import Enum
+from uuid import UUID
+
+from creditdesk.credits.permitted import PermittedScopes
+from creditdesk.credits.ranges import Range, Span
+from creditdesk.db.connections import Connection
+
+NO_GROUP = UUID(int=0)
+"""Charged to no group: the user had no home group then."""
+
+
+class Dimension(Enum):
+    """What usage can be broken down by."""
+
+    USER = "Who used it."
+    GROUP = "The group it was charged to: the user's home group at that time."
+    PRODUCT = "The AI product."
+    MODEL = "The model."
+
+
+class Ordering(Enum):
+    """How the rows of a breakdown are ordered. Ties are broken by product, model and id, so pages are stable."""
+
+    CREDITS_DESC = "Most credits first."
+    CREDITS_ASC = "Fewest credits first."
+    REQUESTS_DESC = "Most requests first."
+    TOKENS_DESC = "Most tokens first: input, cached input and output together."
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What figures are of: the whole workspace, narrowed by any of these. `members_of` is whoever is in a group now."""
+
+    user_id: UUID | None = None
+    group_id: UUID | None = None
+    product: str | None = None
+    model: str | None = None
+    members_of: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What figures are narrowed to; None does not narrow, an empty tuple leaves nothing."""
+
+    users: tuple[UUID, ...] | None = None
+    groups: tuple[UUID, ...] | None = None
+    products: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Credits in micro-credits, a count of requests, and tokens. Input tokens are the uncached ones."""
+
+    credits: int = 0
+    requests: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The values of the dimensions that were asked for; None for the others."""
+
+    user_id: UUID | None = None
+    group_id: UUID | None = None
+    product: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakdownRow:
+    """One row of a breakdown."""
+
+    key: Key
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """The first rows, and all the others as one; together they are the whole, exactly."""
+
+    rows: tuple[BreakdownRow, ...] = ()
+    other: Figures = Figures()
+    other_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """What is asked of every cell of a batch."""
+
+    range: Range
+    filter: Filter = Filter()
+    by: tuple[Dimension, ...] = ()
+    first: int = 1
+    ordering: Ordering = Ordering.CREDITS_DESC
+
+
+async def usage_of(
+    conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery
+) -> list[Breakdown]:
+    """Return each cell's breakdown, nothing where it may not be read. Without dimensions its one row is the total.
+
+    All cells have the same parts set, so that one rollup serves them all.
+    """
+    if query.range.edges:
+        arguments = cell_arguments(permitted, cells, query) | span_arguments(query.range, query.range.edges)
+        rows = await conn.rows("usage_breakdown_between", ordering=query.ordering.name, **arguments)
+    else:
+        arguments = cell_arguments(permitted, cells, query)
+        rows = await conn.rows("usage_breakdown", ordering=query.ordering.name, **arguments)
+    found: list[list[BreakdownRow]] = [[] for _ in cells]
+    others: list[tuple[Figures, int]] = [(Figures(), 0)] * len(cells)
+    for nth, user_id, group_id, product, model, count, *figures, place in rows:
+        if place is None:
+            others[nth - 1] = (Figures(*figures), count)
+        else:
+            found[nth - 1].append(BreakdownRow(Key(user_id, group_id, product, model), Figures(*figures)))
+    return [Breakdown(tuple(rows), *other) for rows, other in zip(found, others, strict=True)]
+
+
+def names_users(cells: Sequence[Cell], query: UsageQuery) -> bool:
+    """Tell whether only a rollup that knows users can answer."""
+    return Dimension.USER in query.by or query.filter.users is not None or cells[0].user_id is not None
+
+
+def _source(cells: Sequence[Cell], query: UsageQuery) -> str:
+    """Name the smallest rollup that can tell what is asked for."""
+    cell = cells[0]
+    if cell.user_id is not None:
+        return "CELLS_OF_USERS"
+    if cell.members_of is not None:
+        return "CELLS_OF_MEMBERS"
+    if not names_users(cells, query):
+        return "GROUP"
+    by_product = {Dimension.PRODUCT, Dimension.MODEL} & set(query.by)
+    narrowed = (cell.product, cell.model, query.filter.products, query.filter.models) != (None, None, None, None)
+    # Parts of days come from events with their products, and join the days of the rollup that has products too.
+    return "USER_DETAIL" if by_product or narrowed or query.range.edges else "USER"
+
+
+def whole_months(range_: Range) -> tuple[date, date]:
+    """Return the first day of the first whole month, and the day after the last; equal where there is none."""
+    start = range_.first_day if range_.first_day.day == 1 else next_month(range_.first_day)
+    end = (range_.last_day + timedelta(days=1)).replace(day=1)
+    return (start, end) if start < end else (range_.first_day, range_.first_day)
+
+
+def next_month(day: date) -> date:
+    """Return the first day of the month after the day's."""
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery) -> dict[str, object]:
+    """Return what every usage statement takes."""
+    shape = cells[0]
+    months_from, months_to = whole_months(query.range)
+    return {
+        "workspace_id": permitted.workspace_id,
+        "everyone": permitted.everyone,
+        "own_user": permitted.user_id,
+        "managed_groups": list(permitted.managed_groups),
+        "cell_users": [cell.user_id or NO_GROUP for cell in cells],
+        "cell_groups": [cell.group_id or NO_GROUP for cell in cells],
+        "cell_products": [cell.product or "" for cell in cells],
+        "cell_models": [cell.model or "" for cell in cells],
+        "cell_members_of": [cell.members_of or NO_GROUP for cell in cells],
+        "on_user": shape.user_id is not None,
+        "on_group": shape.group_id is not None,
+        "on_product": shape.product is not None,
+        "on_model": shape.model is not None,
+        "on_members": shape.members_of is not None,
+        "by_user": Dimension.USER in query.by,
+        "by_group": Dimension.GROUP in query.by,
+        "by_product": Dimension.PRODUCT in query.by,
+        "by_model": Dimension.MODEL in query.by,
+        "users": _listed(query.filter.users),
+        "groups": _listed(query.filter.groups),
+        "products": _listed(query.filter.products),
+        "models": _listed(query.filter.models),
+        "source": _source(cells, query),
+        "first_day": query.range.first_day,
+        "last_day": query.range.last_day,
+        "months_from": months_from,
+        "months_to": months_to,
+        "first": query.first,
+    }
+
+
+def _listed(values: tuple[object, ...] | None) -> list[object] | None:
+    return None if values is None else list(values)
+
+
+def span_arguments(range_: Range, spans: Sequence[Span]) -> dict[str, object]:
+    """Return what the statements that read events take as well."""
+    return {
+        "zone": range_.zone,
+        "span_starts": [span.start for span in spans],
+        "span_ends": [span.end for span in spans],
+        "starts": range_.start,
+        "ends": range_.end,
+    }

@@ -1,0 +1,252 @@
+"""One pool, two ways through it: a read in one message, and a transaction. Row-level security is on in both."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+from uuid import UUID
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.types.array import ListBinaryDumper
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from creditdesk.db.errors import AmountOverflow, DatabaseError, DatabaseUnavailable, StatementTimeout
+from creditdesk.db.statements import Statement, all_statements
+
+Row = tuple[Any, ...]
+
+
+class DatabaseRole(Enum):
+    """The two roles that statements run as; each has its own row-level policies."""
+
+    ADMINISTRATOR = "creditdesk_administrator"
+    MEMBER = "creditdesk_member"
+
+
+@dataclass(frozen=True, slots=True)
+class RowScope:
+    """The role and context of row-level security. Without a workspace id no row is seen.
+
+    `workspace_slug` opens one row of `workspace`, by its slug: what a sign-in needs before it knows the id.
+    """
+
+    role: DatabaseRole
+    workspace_id: UUID | None
+    user_id: UUID | None = None
+    workspace_slug: str | None = None
+
+    def context(self) -> sql.Composed:
+        """Return the `SET LOCAL` statements, as text: `set_config` would not reach a distributed database's workers."""
+        settings = {
+            "app.workspace_id": self.workspace_id,
+            "app.user_id": self.user_id,
+            "app.workspace_slug": self.workspace_slug,
+        }
+        parts = [sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.role.value))]
+        parts += [
+            sql.SQL("SET LOCAL {} = {}").format(sql.SQL(name), sql.Literal(str(value)))
+            for name, value in settings.items()
+            if value is not None
+        ]
+        return sql.SQL("; ").join(parts)
+
+
+class Connection(Protocol):
+    """What an operation that talks to PostgreSQL is given."""
+
+    async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
+        """Run a named statement of `db/sql/` and return its rows."""
+        ...
+
+
+class _ServerConnection(psycopg.AsyncConnection[Row]):
+    """A pooled connection that knows which statements it has prepared, for which role."""
+
+    prepared: set[tuple[str, DatabaseRole]]
+
+
+def _translated(error: psycopg.Error) -> Exception:
+    match error:
+        case pg.QueryCanceled():
+            return StatementTimeout(StatementTimeout.__doc__)
+        case pg.NumericValueOutOfRange():
+            return AmountOverflow(AmountOverflow.__doc__)
+        case psycopg.OperationalError():
+            return DatabaseUnavailable(DatabaseUnavailable.__doc__)
+        case _:
+            return DatabaseError(f"{type(error).__name__}: {error}")
+
+
+class Database:
+    """The pool of the server's own role, which owns nothing and cannot bypass row-level security."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        max_connections: int = 10,
+        statement_timeout_seconds: int = 15,
+        acquire_timeout_seconds: float = 10,
+    ) -> None:
+        self._statement_timeout = f"{statement_timeout_seconds}s"
+        self._attempts = max_connections + 1
+        self.observers: list[Callable[[str], None]] = []
+        """Called with each statement's name before it runs: for metrics, and for tests that count."""
+        self._pool = AsyncConnectionPool(
+            dsn,
+            connection_class=_ServerConnection,
+            kwargs={"autocommit": True, "application_name": "creditdesk", "connect_timeout": 5},
+            min_size=1,
+            max_size=max_connections,
+            timeout=acquire_timeout_seconds,
+            reconnect_timeout=30,
+            configure=self._configure,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Open the pool without waiting for a connection: readiness is asked for by `check`."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Give every connection back to PostgreSQL."""
+        await self._pool.close()
+
+    async def _configure(self, connection: _ServerConnection) -> None:
+        connection.prepared = set()
+        # Batches are arrays of a thousand moments, ids and words: as text each element costs 2 to 15 times as much.
+        connection.adapters.register_dumper(list, ListBinaryDumper)
+        await psycopg.AsyncClientCursor(connection).execute(
+            "SET timezone = 'UTC'; SET statement_timeout = %s; SET idle_in_transaction_session_timeout = '60s'",
+            (self._statement_timeout,),
+        )
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[_ServerConnection]:
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, PoolClosed) as error:
+            raise DatabaseUnavailable(DatabaseUnavailable.__doc__) from error
+
+    def reader(self, scope: RowScope) -> Connection:
+        """Return a connection on which every statement is a read of its own, in one message to the server."""
+        return _Reader(self, scope)
+
+    @asynccontextmanager
+    async def transaction(self, scope: RowScope) -> AsyncIterator[Connection]:
+        """Open a transaction in this scope; it commits when the block ends, and rolls back when it raises."""
+        try:
+            async with self._begun(scope) as connection:
+                try:
+                    yield _Transaction(self, connection)
+                except BaseException:
+                    if not connection.broken:
+                        await connection.rollback()
+                    raise
+                await connection.commit()
+        except psycopg.Error as error:
+            raise _translated(error) from error
+
+    @asynccontextmanager
+    async def _begun(self, scope: RowScope) -> AsyncIterator[_ServerConnection]:
+        # After a restart of PostgreSQL every pooled connection is dead and only says so when used. Nothing has
+        # happened before BEGIN, so the next one is tried.
+        for attempt in range(self._attempts):
+            async with self._connection() as connection:
+                try:
+                    await psycopg.AsyncClientCursor(connection).execute(sql.SQL("BEGIN; {}").format(scope.context()))
+                except psycopg.OperationalError:
+                    if connection.broken and attempt + 1 < self._attempts:
+                        continue
+                    raise
+                yield connection
+                return
+
+    async def read(self, scope: RowScope, statement: Statement, parameters: dict[str, object]) -> list[Row]:
+        """Run one read: role, context and query travel in one string, which is its own transaction."""
+        for observe in self.observers:
+            observe(statement.name)
+        try:
+            for attempt in range(self._attempts):
+                async with self._connection() as connection:
+                    try:
+                        return await _read_in_one_message(connection, scope, statement, parameters)
+                    except psycopg.OperationalError:
+                        if not connection.broken or attempt + 1 == self._attempts:
+                            raise
+        except psycopg.Error as error:
+            raise _translated(error) from error
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    async def check(self) -> None:
+        """Raise DatabaseUnavailable unless a statement runs; raise DatabaseError for a role that is too mighty."""
+        try:
+            async with self._connection() as connection:
+                cursor = await connection.execute(
+                    "SELECT rolsuper OR rolbypassrls OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid)"
+                    " FROM pg_roles AS r WHERE rolname = current_user"
+                )
+                row = await cursor.fetchone()
+        except psycopg.Error as error:
+            raise _translated(error) from error
+        if row is None or row[0]:
+            message = "The server's database role owns tables or bypasses row-level security. Use creditdesk_server."
+            raise DatabaseError(message)
+
+
+async def _read_in_one_message(
+    connection: _ServerConnection, scope: RowScope, statement: Statement, parameters: dict[str, object]
+) -> list[Row]:
+    cursor = psycopg.AsyncClientCursor(connection)
+    # A statement shared by two roles would be planned again at every switch, so each role has its own.
+    name = sql.Identifier(f"{statement.name}_{scope.role.name.lower()}")
+    context = scope.context()
+    if (statement.name, scope.role) not in connection.prepared:
+        prepare = sql.SQL("{}; PREPARE {} AS {}").format(context, name, sql.SQL(statement.text))  # type: ignore[arg-type]
+        await cursor.execute(prepare)
+        connection.prepared.add((statement.name, scope.role))
+    arguments = sql.SQL(", ").join(sql.Literal(parameters[key]) for key in statement.parameters)
+    call = sql.SQL("({})").format(arguments) if statement.parameters else sql.SQL("")
+    await cursor.execute(sql.SQL("{}; EXECUTE {}{}").format(context, name, call))
+    while cursor.nextset():
+        pass
+    return await cursor.fetchall()
+
+
+def _named(statement: str, parameters: dict[str, object]) -> Statement:
+    found = all_statements()[statement]
+    if set(parameters) != set(found.parameters):
+        message = f"{statement} takes {sorted(found.parameters)}, was given {sorted(parameters)}"
+        raise TypeError(message)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    database: Database
+    scope: RowScope
+
+    async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
+        return await self.database.read(self.scope, _named(statement, parameters), parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    database: Database
+    connection: _ServerConnection
+
+    async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
+        found = _named(statement, parameters)
+        for observe in self.database.observers:
+            observe(found.name)
+        arguments: Sequence[object] = [parameters[key] for key in found.parameters]
+        try:
+            cursor = psycopg.AsyncRawCursor(self.connection)
+            await cursor.execute(found.text, arguments, binary=True)  # type: ignore[arg-type]
+            return await cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            raise _translated(error) from error

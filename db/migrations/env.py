@@ -1,0 +1,14 @@
+"""Runs the migrations on the connection that `db/migrate.py` hands over."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+from creditdesk.db import tables  # noqa: F401 - declares the tables
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    transaction_per_migration=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

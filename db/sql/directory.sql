@@ -1,0 +1,91 @@
+-- name: workspace_by_slug
+-- Find the one workspace that the scope's slug opens: what a sign-in needs before it knows the workspace's id.
+SELECT w.id, w.slug, w.name, w.zone, w.created_at
+FROM workspace AS w
+WHERE w.slug = %(slug)s::text;
+
+-- name: user_of_identity
+-- Find who a token's subject is in this workspace, and which of the named groups exist.
+SELECT u.id, u.active,
+  ARRAY(
+    SELECT g.id
+    FROM user_group AS g
+    WHERE g.workspace_id = %(workspace_id)s::uuid
+      AND g.slug = ANY (%(group_slugs)s::text[])
+    ORDER BY g.id
+  )
+FROM (SELECT %(workspace_id)s::uuid AS workspace_id) AS asked
+LEFT JOIN user_identity AS i
+  ON i.workspace_id = asked.workspace_id
+  AND i.issuer = %(issuer)s::text
+  AND i.subject = %(subject)s::text
+LEFT JOIN app_user AS u
+  ON u.workspace_id = i.workspace_id
+  AND u.id = i.user_id;
+
+-- name: put_workspace
+-- Make a workspace, or rename it. Its slug and its zone stay as they are.
+INSERT INTO workspace AS w (id, slug, name, zone, created_at)
+VALUES (%(workspace_id)s::uuid, %(slug)s::text, %(name)s::text, %(zone)s::text, %(now)s::timestamptz)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name
+RETURNING w.slug = %(slug)s::text AND w.zone = %(zone)s::text;
+
+-- name: put_groups
+-- Make groups, or rename them.
+INSERT INTO user_group (workspace_id, id, slug, name, sort_name, created_at)
+SELECT %(workspace_id)s::uuid, g.id, g.slug, g.name, g.sort_name, %(now)s::timestamptz
+FROM unnest(%(ids)s::uuid[], %(slugs)s::text[], %(names)s::text[], %(sort_names)s::text[])
+  AS g(id, slug, name, sort_name)
+ORDER BY g.id
+ON CONFLICT (workspace_id, id) DO UPDATE SET
+  slug = excluded.slug,
+  name = excluded.name,
+  sort_name = excluded.sort_name;
+
+-- name: put_users
+-- Make users, or change what is known of them.
+INSERT INTO app_user (
+  workspace_id, id, external_id, email, display_name, sort_name, kind, active, home_group_id, created_at)
+SELECT %(workspace_id)s::uuid, u.id, u.external_id, u.email, u.display_name, u.sort_name, u.kind, u.active,
+  u.home_group_id, %(now)s::timestamptz
+FROM unnest(
+  %(ids)s::uuid[], %(external_ids)s::text[], %(emails)s::text[], %(names)s::text[], %(sort_names)s::text[],
+  %(kinds)s::text[], %(active)s::boolean[], %(home_groups)s::uuid[]
+) AS u(id, external_id, email, display_name, sort_name, kind, active, home_group_id)
+ORDER BY u.id
+ON CONFLICT (workspace_id, id) DO UPDATE SET
+  external_id = excluded.external_id,
+  email = excluded.email,
+  display_name = excluded.display_name,
+  sort_name = excluded.sort_name,
+  kind = excluded.kind,
+  active = excluded.active,
+  home_group_id = excluded.home_group_id;
+
+-- name: drop_other_memberships
+-- Take users out of the groups that are not named for them.
+DELETE FROM group_member AS m
+WHERE m.workspace_id = %(workspace_id)s::uuid
+  AND m.user_id = ANY (%(users)s::uuid[])
+  AND NOT EXISTS (
+    SELECT
+    FROM unnest(%(member_users)s::uuid[], %(member_groups)s::uuid[]) AS kept(user_id, group_id)
+    WHERE kept.user_id = m.user_id
+      AND kept.group_id = m.group_id
+  );
+
+-- name: put_memberships
+-- Put users into groups.
+INSERT INTO group_member (workspace_id, group_id, user_id)
+SELECT %(workspace_id)s::uuid, m.group_id, m.user_id
+FROM unnest(%(member_users)s::uuid[], %(member_groups)s::uuid[]) AS m(user_id, group_id)
+ORDER BY m.group_id, m.user_id
+ON CONFLICT (workspace_id, group_id, user_id) DO NOTHING;
+
+-- name: put_identities
+-- Link subjects of identity providers to users.
+INSERT INTO user_identity (workspace_id, issuer, subject, user_id)
+SELECT %(workspace_id)s::uuid, i.issuer, i.subject, i.user_id
+FROM unnest(%(issuers)s::text[], %(subjects)s::text[], %(users)s::uuid[]) AS i(issuer, subject, user_id)
+ORDER BY i.issuer, i.subject
+ON CONFLICT (workspace_id, issuer, subject) DO UPDATE SET user_id = excluded.user_id;

@@ -1,0 +1,210 @@
+-- fragment: user_visible
+-- Whom a caller may see: everyone, or oneself and whoever is in a group one manages.
+(
+  %(everyone)s::boolean
+  OR u.id = %(own_user)s::uuid
+  OR EXISTS (
+    SELECT
+    FROM group_member AS managed
+    WHERE managed.workspace_id = %(workspace_id)s::uuid
+      AND managed.user_id = u.id
+      AND managed.group_id = ANY (%(managed_groups)s::uuid[])
+  )
+)
+
+-- fragment: group_visible
+-- Which groups a caller may see: all, or those one manages or is in.
+(
+  %(everyone)s::boolean
+  OR g.id = ANY (%(managed_groups)s::uuid[])
+  OR EXISTS (
+    SELECT
+    FROM group_member AS own
+    WHERE own.workspace_id = %(workspace_id)s::uuid
+      AND own.user_id = %(own_user)s::uuid
+      AND own.group_id = g.id
+  )
+)
+
+-- fragment: user_listed
+-- The users of a list: of the workspace or of one group, visible, and fitting the filter.
+u.workspace_id = %(workspace_id)s::uuid
+AND
+  -- include user_visible
+AND (
+  NOT %(in_group)s::boolean
+  OR EXISTS (
+    SELECT
+    FROM group_member AS m
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.group_id = scope.group_id
+      AND m.user_id = u.id
+  )
+)
+AND (%(search)s::text IS NULL OR strpos(u.sort_name, %(search)s::text) > 0 OR strpos(u.email, %(search)s::text) > 0)
+AND (%(kind)s::text IS NULL OR u.kind = %(kind)s::text)
+AND (%(active)s::boolean IS NULL OR u.active = %(active)s::boolean)
+AND (
+  %(groups)s::uuid[] IS NULL
+  OR EXISTS (
+    SELECT
+    FROM group_member AS m
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.group_id = ANY (%(groups)s::uuid[])
+      AND m.user_id = u.id
+  )
+)
+
+-- name: users_by_id
+-- The visible ones of these users.
+SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = ANY (%(ids)s::uuid[])
+  AND
+  -- include user_visible
+;
+
+-- name: users_by_address
+-- The visible user with this e-mail address, or with this external id.
+SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND (u.email = %(email)s::text OR u.external_id = %(external_id)s::text)
+  AND
+  -- include user_visible
+;
+
+-- name: users_page
+-- A page of users for each scope, in the order of a number (credits in a range, or nothing), the name and the id.
+--
+-- `backwards` turns the whole order round: for a descending list, and for reading a list from its end.
+WITH spent AS MATERIALIZED (
+  SELECT user_id, sum(credits)::bigint AS credits
+  FROM (
+    SELECT r.user_id, r.credits
+    FROM rollup_user_month AS r
+    WHERE r.workspace_id = %(workspace_id)s::uuid
+      AND r.month >= %(months_from)s::date
+      AND r.month < %(months_to)s::date
+    UNION ALL
+    SELECT r.user_id, r.credits
+    FROM rollup_user_day AS r
+    WHERE r.workspace_id = %(workspace_id)s::uuid
+      AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+      AND (r.day < %(months_from)s::date OR r.day >= %(months_to)s::date)
+  ) AS r
+  WHERE %(credits_sign)s::integer <> 0
+  GROUP BY user_id
+)
+SELECT scope.nth, page.*
+FROM unnest(%(scopes)s::uuid[]) WITH ORDINALITY AS scope(group_id, nth)
+CROSS JOIN LATERAL (
+  SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.number, u.sort_name
+  FROM (
+    SELECT u.*, %(credits_sign)s::integer * coalesce(spent.credits, 0) AS number
+    FROM app_user AS u
+    LEFT JOIN spent ON spent.user_id = u.id
+  ) AS u
+  WHERE
+    -- include user_listed
+    AND (
+      %(after_id)s::uuid IS NULL
+      OR NOT %(backwards)s::boolean
+        AND (u.number, u.sort_name, u.id) > (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+      OR %(backwards)s::boolean
+        AND (u.number, u.sort_name, u.id) < (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+    )
+  ORDER BY
+    CASE WHEN %(backwards)s::boolean THEN u.number END DESC,
+    CASE WHEN %(backwards)s::boolean THEN u.sort_name END DESC,
+    CASE WHEN %(backwards)s::boolean THEN u.id END DESC,
+    u.number, u.sort_name, u.id
+  LIMIT %(size)s::integer
+) AS page
+ORDER BY scope.nth;
+
+-- name: users_count
+-- How many users each scope's list has.
+SELECT scope.nth, count(*)
+FROM unnest(%(scopes)s::uuid[]) WITH ORDINALITY AS scope(group_id, nth)
+JOIN app_user AS u ON
+  -- include user_listed
+GROUP BY scope.nth;
+
+-- name: groups_by_id
+-- The visible ones of these groups.
+SELECT g.id, g.slug, g.name
+FROM user_group AS g
+WHERE g.workspace_id = %(workspace_id)s::uuid
+  AND g.id = ANY (%(ids)s::uuid[])
+  AND
+  -- include group_visible
+;
+
+-- name: groups_by_slug
+-- The visible group with this slug.
+SELECT g.id, g.slug, g.name
+FROM user_group AS g
+WHERE g.workspace_id = %(workspace_id)s::uuid
+  AND g.slug = %(slug)s::text
+  AND
+  -- include group_visible
+;
+
+-- name: groups_of_users
+-- The visible groups that these users are in.
+SELECT m.user_id, g.id, g.slug, g.name
+FROM group_member AS m
+JOIN user_group AS g
+  ON g.workspace_id = %(workspace_id)s::uuid
+  AND g.id = m.group_id
+WHERE m.workspace_id = %(workspace_id)s::uuid
+  AND m.user_id = ANY (%(users)s::uuid[])
+  AND
+  -- include group_visible
+ORDER BY g.sort_name, g.id;
+
+-- name: groups_page
+-- A page of groups, in the order of a number (credits in a range, or nothing), the name and the id.
+WITH spent AS MATERIALIZED (
+  SELECT r.group_id, sum(r.credits)::bigint AS credits
+  FROM rollup_group_day AS r
+  WHERE %(credits_sign)s::integer <> 0
+    AND r.workspace_id = %(workspace_id)s::uuid
+    AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+    AND (%(everyone)s::boolean OR r.group_id = ANY (%(managed_groups)s::uuid[]))
+  GROUP BY r.group_id
+)
+SELECT g.id, g.slug, g.name, g.number, g.sort_name
+FROM (
+  SELECT g.*, %(credits_sign)s::integer * coalesce(spent.credits, 0) AS number
+  FROM user_group AS g
+  LEFT JOIN spent ON spent.group_id = g.id
+) AS g
+WHERE g.workspace_id = %(workspace_id)s::uuid
+  AND
+  -- include group_visible
+  AND (%(search)s::text IS NULL OR strpos(g.sort_name, %(search)s::text) > 0)
+  AND (
+    %(after_id)s::uuid IS NULL
+    OR NOT %(backwards)s::boolean
+      AND (g.number, g.sort_name, g.id) > (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+    OR %(backwards)s::boolean
+      AND (g.number, g.sort_name, g.id) < (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+  )
+ORDER BY
+  CASE WHEN %(backwards)s::boolean THEN g.number END DESC,
+  CASE WHEN %(backwards)s::boolean THEN g.sort_name END DESC,
+  CASE WHEN %(backwards)s::boolean THEN g.id END DESC,
+  g.number, g.sort_name, g.id
+LIMIT %(size)s::integer;
+
+-- name: groups_count
+-- How many groups the list has.
+SELECT count(*)
+FROM user_group AS g
+WHERE g.workspace_id = %(workspace_id)s::uuid
+  AND
+  -- include group_visible
+  AND (%(search)s::text IS NULL OR strpos(g.sort_name, %(search)s::text) > 0);

@@ -1,0 +1,309 @@
+-- fragment: usage_asked
+-- The cells that are asked for and may be read. A cell is what a figure is of: any of a user, a charged group, a product
+-- and a model, or the people who are in a group now. One permitted part is enough, since the parts narrow each other.
+asked AS MATERIALIZED (
+  SELECT k.*
+  FROM unnest(
+    %(cell_users)s::uuid[], %(cell_groups)s::uuid[], %(cell_products)s::text[], %(cell_models)s::text[],
+    %(cell_members_of)s::uuid[]
+  ) WITH ORDINALITY AS k(user_id, group_id, product, model, members_of, nth)
+  WHERE %(everyone)s::boolean
+    OR %(on_user)s::boolean AND k.user_id = %(own_user)s::uuid
+    OR %(on_group)s::boolean AND k.group_id = ANY (%(managed_groups)s::uuid[])
+    OR %(on_members)s::boolean AND k.members_of = ANY (%(managed_groups)s::uuid[])
+    OR %(on_user)s::boolean AND EXISTS (
+      SELECT
+      FROM group_member AS m
+      WHERE m.workspace_id = %(workspace_id)s::uuid
+        AND m.user_id = k.user_id
+        AND m.group_id = ANY (%(managed_groups)s::uuid[])
+    )
+)
+
+-- fragment: usage_filter
+-- What every slice is narrowed by.
+AND (%(users)s::uuid[] IS NULL OR r.user_id = ANY (%(users)s::uuid[]))
+AND (%(groups)s::uuid[] IS NULL OR r.group_id = ANY (%(groups)s::uuid[]))
+AND (%(products)s::text[] IS NULL OR r.product = ANY (%(products)s::text[]))
+AND (%(models)s::text[] IS NULL OR r.model = ANY (%(models)s::text[]))
+
+-- fragment: usage_cell
+-- How a row finds its cell: equalities that can be hashed, where a part that the cells do not have is empty on both sides.
+CASE WHEN %(on_user)s::boolean THEN r.user_id ELSE '00000000-0000-0000-0000-000000000000' END = k.user_id
+AND CASE WHEN %(on_group)s::boolean THEN r.group_id ELSE '00000000-0000-0000-0000-000000000000' END = k.group_id
+AND CASE WHEN %(on_product)s::boolean THEN r.product ELSE '' END = k.product
+AND CASE WHEN %(on_model)s::boolean THEN r.model ELSE '' END = k.model
+
+-- fragment: usage_days
+-- Whole days: each branch reads one rollup, and only the one that `source` names is run.
+SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
+  r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+FROM asked AS k
+JOIN rollup_user_detail_day AS r
+  ON r.workspace_id = %(workspace_id)s::uuid
+  AND r.user_id = k.user_id
+  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+WHERE %(source)s::text = 'CELLS_OF_USERS'
+  AND (NOT %(on_group)s::boolean OR r.group_id = k.group_id)
+  AND (NOT %(on_product)s::boolean OR r.product = k.product)
+  AND (NOT %(on_model)s::boolean OR r.model = k.model)
+  -- include usage_filter
+UNION ALL
+SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
+  r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+FROM asked AS k
+JOIN group_member AS m
+  ON m.workspace_id = %(workspace_id)s::uuid
+  AND m.group_id = k.members_of
+JOIN rollup_user_detail_day AS r
+  ON r.workspace_id = %(workspace_id)s::uuid
+  AND r.user_id = m.user_id
+  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+WHERE %(source)s::text = 'CELLS_OF_MEMBERS'
+  AND (NOT %(on_group)s::boolean OR r.group_id = k.group_id)
+  AND (NOT %(on_product)s::boolean OR r.product = k.product)
+  AND (NOT %(on_model)s::boolean OR r.model = k.model)
+  -- include usage_filter
+UNION ALL
+SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
+  r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+FROM rollup_user_detail_day AS r
+JOIN asked AS k ON
+  -- include usage_cell
+WHERE %(source)s::text = 'USER_DETAIL'
+  AND r.workspace_id = %(workspace_id)s::uuid
+  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+  -- include usage_filter
+UNION ALL
+SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
+  r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+FROM (SELECT g.*, NULL::uuid AS user_id FROM rollup_group_day AS g) AS r
+JOIN asked AS k ON
+  -- include usage_cell
+WHERE %(source)s::text = 'GROUP'
+  AND r.workspace_id = %(workspace_id)s::uuid
+  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+  -- include usage_filter
+UNION ALL
+SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
+  r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+FROM (SELECT u.*, '' AS product, '' AS model FROM rollup_user_day AS u) AS r
+JOIN asked AS k ON
+  -- include usage_cell
+WHERE %(source)s::text = 'USER'
+  AND r.workspace_id = %(workspace_id)s::uuid
+  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+  AND (r.day < %(months_from)s::date OR r.day >= %(months_to)s::date)
+  -- include usage_filter
+UNION ALL
+SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.month,
+  r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+FROM (SELECT u.*, '' AS product, '' AS model FROM rollup_user_month AS u) AS r
+JOIN asked AS k ON
+  -- include usage_cell
+WHERE %(source)s::text = 'USER'
+  AND r.workspace_id = %(workspace_id)s::uuid
+  AND r.month >= %(months_from)s::date
+  AND r.month < %(months_to)s::date
+  -- include usage_filter
+
+-- fragment: usage_instants
+-- Parts of days, up to three spans of time: read from the events themselves, which few are in.
+SELECT k.nth, r.user_id, coalesce(r.group_id, '00000000-0000-0000-0000-000000000000') AS group_id,
+  r.product, r.model, (r.at AT TIME ZONE %(zone)s::text)::date AS day, r.at,
+  r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+FROM asked AS k
+LEFT JOIN group_member AS m
+  ON %(on_members)s::boolean
+  AND NOT %(on_user)s::boolean
+  AND m.workspace_id = %(workspace_id)s::uuid
+  AND m.group_id = k.members_of
+JOIN unnest(%(span_starts)s::timestamptz[], %(span_ends)s::timestamptz[]) AS span(starts, ends) ON TRUE
+JOIN usage_event AS r
+  ON r.workspace_id = %(workspace_id)s::uuid
+  AND r.at >= span.starts
+  AND r.at < span.ends
+  AND r.at >= %(starts)s::timestamptz
+  AND r.at < %(ends)s::timestamptz
+  AND (NOT %(on_user)s::boolean OR r.user_id = k.user_id)
+  AND (NOT %(on_members)s::boolean OR %(on_user)s::boolean OR r.user_id = m.user_id)
+  AND (NOT %(on_group)s::boolean OR coalesce(r.group_id, '00000000-0000-0000-0000-000000000000') = k.group_id)
+  AND (NOT %(on_product)s::boolean OR r.product = k.product)
+  AND (NOT %(on_model)s::boolean OR r.model = k.model)
+WHERE (%(users)s::uuid[] IS NULL OR r.user_id = ANY (%(users)s::uuid[]))
+  AND (
+    %(groups)s::uuid[] IS NULL
+    OR coalesce(r.group_id, '00000000-0000-0000-0000-000000000000') = ANY (%(groups)s::uuid[])
+  )
+  AND (%(products)s::text[] IS NULL OR r.product = ANY (%(products)s::text[]))
+  AND (%(models)s::text[] IS NULL OR r.model = ANY (%(models)s::text[]))
+
+-- fragment: usage_rows
+-- The first rows of each cell, then one row for all the others, so that the parts are the whole.
+summed AS (
+  SELECT nth,
+    CASE WHEN %(by_user)s::boolean THEN user_id END AS user_id,
+    CASE WHEN %(by_group)s::boolean THEN group_id END AS group_id,
+    CASE WHEN %(by_product)s::boolean THEN product END AS product,
+    CASE WHEN %(by_model)s::boolean THEN model END AS model,
+    sum(credits) AS credits, sum(requests) AS requests, sum(input_tokens) AS input_tokens,
+    sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens
+  FROM slice
+  GROUP BY 1, 2, 3, 4, 5
+),
+ranked AS (
+  SELECT *,
+    row_number() OVER (
+      PARTITION BY nth
+      ORDER BY
+        CASE %(ordering)s::text
+          WHEN 'CREDITS_DESC' THEN -credits
+          WHEN 'CREDITS_ASC' THEN credits
+          WHEN 'REQUESTS_DESC' THEN -requests
+          WHEN 'TOKENS_DESC' THEN -(input_tokens + cached_input_tokens + output_tokens)
+        END,
+        product, model, user_id, group_id
+    ) AS place
+  FROM summed
+)
+SELECT nth, user_id, group_id, product, model, 1 AS rows,
+  credits::bigint, requests::bigint, input_tokens::bigint, cached_input_tokens::bigint, output_tokens::bigint, place
+FROM ranked
+WHERE place <= %(first)s::integer
+UNION ALL
+SELECT nth, NULL, NULL, NULL, NULL, count(*),
+  sum(credits)::bigint, sum(requests)::bigint, sum(input_tokens)::bigint, sum(cached_input_tokens)::bigint,
+  sum(output_tokens)::bigint, NULL
+FROM ranked
+WHERE place > %(first)s::integer
+GROUP BY nth
+ORDER BY nth, place
+
+-- fragment: usage_points
+-- The points of the first series of each cell by credits, then of one series for all the others.
+pointed AS (
+  SELECT nth,
+    CASE WHEN %(by_user)s::boolean THEN user_id END AS user_id,
+    CASE WHEN %(by_group)s::boolean THEN group_id END AS group_id,
+    CASE WHEN %(by_product)s::boolean THEN product END AS product,
+    CASE WHEN %(by_model)s::boolean THEN model END AS model,
+    bucket, sum(credits) AS credits, sum(requests) AS requests, sum(input_tokens) AS input_tokens,
+    sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens
+  FROM slice
+  GROUP BY 1, 2, 3, 4, 5, 6
+),
+placed AS (
+  SELECT nth, user_id, group_id, product, model,
+    row_number() OVER (PARTITION BY nth ORDER BY sum(credits) DESC, product, model, user_id, group_id) AS place
+  FROM pointed
+  GROUP BY nth, user_id, group_id, product, model
+)
+SELECT s.nth, p.user_id, p.group_id, p.product, p.model, s.place, s.bucket,
+  s.credits::bigint, s.requests::bigint, s.input_tokens::bigint, s.cached_input_tokens::bigint, s.output_tokens::bigint
+FROM (
+  SELECT p.nth, CASE WHEN l.place <= %(first)s::integer THEN l.place END AS place, p.bucket,
+    sum(p.credits) AS credits, sum(p.requests) AS requests, sum(p.input_tokens) AS input_tokens,
+    sum(p.cached_input_tokens) AS cached_input_tokens, sum(p.output_tokens) AS output_tokens
+  FROM pointed AS p
+  JOIN placed AS l
+    ON l.nth = p.nth
+    AND l.user_id IS NOT DISTINCT FROM p.user_id
+    AND l.group_id IS NOT DISTINCT FROM p.group_id
+    AND l.product IS NOT DISTINCT FROM p.product
+    AND l.model IS NOT DISTINCT FROM p.model
+  GROUP BY 1, 2, 3
+) AS s
+LEFT JOIN placed AS p ON p.nth = s.nth AND p.place = s.place
+ORDER BY s.nth, s.place, s.bucket
+
+-- name: usage_breakdown
+-- Break the cells' usage over whole days down by any of user, charged group, product and model; by none gives totals.
+WITH
+  -- include usage_asked
+, slice AS (
+  -- include usage_days
+),
+  -- include usage_rows
+;
+
+-- name: usage_breakdown_between
+-- The same between two moments: whole days from the rollup, the rest of the first and last day from the events.
+WITH
+  -- include usage_asked
+, part AS (
+  -- include usage_instants
+),
+slice AS (
+  -- include usage_days
+UNION ALL
+SELECT nth, user_id, group_id, product, model, day, credits, requests, input_tokens, cached_input_tokens, output_tokens
+FROM part
+),
+  -- include usage_rows
+;
+
+-- name: usage_series
+-- The cells' usage over whole days as series of days, weeks (from Monday) or months, by at most one dimension.
+WITH
+  -- include usage_asked
+, whole AS (
+  -- include usage_days
+),
+slice AS (
+  SELECT whole.*, date_trunc(%(bucket)s::text, day::timestamp)::date AS bucket
+  FROM whole
+),
+  -- include usage_points
+;
+
+-- name: usage_series_between
+-- The same between two moments.
+WITH
+  -- include usage_asked
+, part AS (
+  -- include usage_instants
+),
+whole AS (
+  -- include usage_days
+UNION ALL
+SELECT nth, user_id, group_id, product, model, day, credits, requests, input_tokens, cached_input_tokens, output_tokens
+FROM part
+),
+slice AS (
+  SELECT whole.*, date_trunc(%(bucket)s::text, day::timestamp)::date AS bucket
+  FROM whole
+),
+  -- include usage_points
+;
+
+-- name: usage_hours
+-- The cells' usage without users as series of hours of the workspace's zone.
+WITH
+  -- include usage_asked
+, slice AS (
+  SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.hour AS bucket,
+    r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+  FROM (SELECT h.*, NULL::uuid AS user_id FROM rollup_group_hour AS h) AS r
+  JOIN asked AS k ON
+    -- include usage_cell
+  WHERE r.workspace_id = %(workspace_id)s::uuid
+    AND r.hour >= %(starts)s::timestamptz
+    AND r.hour < %(ends)s::timestamptz
+    -- include usage_filter
+),
+  -- include usage_points
+;
+
+-- name: usage_hours_between
+-- The same from the events: with users, or between moments that are not full hours.
+WITH
+  -- include usage_asked
+, part AS (
+  -- include usage_instants
+),
+slice AS (
+  SELECT part.*, date_trunc('hour', at, %(zone)s::text) AS bucket
+  FROM part
+),
+  -- include usage_points
+;

@@ -1,0 +1,192 @@
+-- name: record_usage_events
+-- Record the events that are not there yet, with every rollup, and return which of the batch those were.
+--
+-- One transaction's rows are locked table by table in one order, and in key order within a table, so that two writers
+-- never wait for each other in a circle. PostgreSQL does not promise an order among the parts of one statement:
+-- `WHERE (SELECT count(*) FROM <the part before>) >= 0` makes it. The rows where all writers meet come last.
+WITH incoming AS MATERIALIZED (
+  SELECT i.*, coalesce(i.charged_group, '00000000-0000-0000-0000-000000000000') AS group_id,
+    (i.at AT TIME ZONE w.zone)::date AS day, date_trunc('hour', i.at, w.zone) AS hour
+  FROM workspace AS w
+  CROSS JOIN unnest(
+    %(sources)s::text[], %(ids)s::text[], %(times)s::timestamptz[], %(users)s::uuid[], %(groups)s::uuid[],
+    %(products)s::text[], %(models)s::text[], %(credits)s::bigint[], %(requests)s::bigint[],
+    %(input_tokens)s::bigint[], %(cached_input_tokens)s::bigint[], %(output_tokens)s::bigint[],
+    %(corrects)s::text[], %(tags)s::text[]
+  ) WITH ORDINALITY AS i(
+    source, external_id, at, user_id, charged_group, product, model, credits, requests,
+    input_tokens, cached_input_tokens, output_tokens, corrects, tags, nth)
+  WHERE w.id = %(workspace_id)s::uuid
+),
+new_key AS (
+  INSERT INTO usage_event_key AS k (workspace_id, source, external_id, user_id, at)
+  SELECT %(workspace_id)s::uuid, i.source, i.external_id, i.user_id, i.at
+  FROM incoming AS i
+  ORDER BY i.source, i.external_id
+  ON CONFLICT (workspace_id, source, external_id) DO NOTHING
+  RETURNING k.source, k.external_id
+),
+accepted AS MATERIALIZED (
+  SELECT i.*
+  FROM incoming AS i
+  JOIN new_key AS k ON k.source = i.source AND k.external_id = i.external_id
+),
+new_event AS (
+  INSERT INTO usage_event (
+    workspace_id, user_id, at, group_id, recorded_at, credits, requests, input_tokens, cached_input_tokens,
+    output_tokens, source, external_id, product, model, corrects, tags)
+  SELECT %(workspace_id)s::uuid, user_id, at, charged_group, %(recorded_at)s::timestamptz, credits, requests,
+    input_tokens, cached_input_tokens, output_tokens, source, external_id, product, model, corrects, tags::jsonb
+  FROM accepted
+  RETURNING 1
+),
+by_detail AS MATERIALIZED (
+  SELECT user_id, day, group_id, product, model,
+    sum(credits)::bigint AS credits, sum(requests)::bigint AS requests, sum(input_tokens)::bigint AS input_tokens,
+    sum(cached_input_tokens)::bigint AS cached_input_tokens, sum(output_tokens)::bigint AS output_tokens
+  FROM accepted
+  GROUP BY user_id, day, group_id, product, model
+),
+user_detail_day AS (
+  INSERT INTO rollup_user_detail_day AS r (
+    workspace_id, user_id, day, group_id, product, model, credits, requests, input_tokens, cached_input_tokens, output_tokens)
+  SELECT %(workspace_id)s::uuid, user_id, day, group_id, product, model,
+    sum(credits), sum(requests), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens)
+  FROM by_detail
+  WHERE (SELECT count(*) FROM new_event) >= 0
+  GROUP BY 2, 3, 4, 5, 6
+  ORDER BY 2, 3, 4, 5, 6
+  ON CONFLICT (workspace_id, user_id, day, group_id, product, model) DO UPDATE SET
+    credits = r.credits + excluded.credits,
+    requests = r.requests + excluded.requests,
+    input_tokens = r.input_tokens + excluded.input_tokens,
+    cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
+    output_tokens = r.output_tokens + excluded.output_tokens
+  RETURNING 1
+),
+user_day AS (
+  INSERT INTO rollup_user_day AS r (
+    workspace_id, day, user_id, group_id, credits, requests, input_tokens, cached_input_tokens, output_tokens)
+  SELECT %(workspace_id)s::uuid, day, user_id, group_id,
+    sum(credits), sum(requests), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens)
+  FROM by_detail
+  WHERE (SELECT count(*) FROM user_detail_day) >= 0
+  GROUP BY 2, 3, 4
+  ORDER BY 2, 3, 4
+  ON CONFLICT (workspace_id, day, user_id, group_id) DO UPDATE SET
+    credits = r.credits + excluded.credits,
+    requests = r.requests + excluded.requests,
+    input_tokens = r.input_tokens + excluded.input_tokens,
+    cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
+    output_tokens = r.output_tokens + excluded.output_tokens
+  RETURNING 1
+),
+user_month AS (
+  INSERT INTO rollup_user_month AS r (
+    workspace_id, month, user_id, group_id, credits, requests, input_tokens, cached_input_tokens, output_tokens)
+  SELECT %(workspace_id)s::uuid, date_trunc('month', day)::date, user_id, group_id,
+    sum(credits), sum(requests), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens)
+  FROM by_detail
+  WHERE (SELECT count(*) FROM user_day) >= 0
+  GROUP BY 2, 3, 4
+  ORDER BY 2, 3, 4
+  ON CONFLICT (workspace_id, month, user_id, group_id) DO UPDATE SET
+    credits = r.credits + excluded.credits,
+    requests = r.requests + excluded.requests,
+    input_tokens = r.input_tokens + excluded.input_tokens,
+    cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
+    output_tokens = r.output_tokens + excluded.output_tokens
+  RETURNING 1
+),
+group_hour AS (
+  INSERT INTO rollup_group_hour AS r (
+    workspace_id, hour, group_id, product, model, credits, requests, input_tokens, cached_input_tokens, output_tokens)
+  SELECT %(workspace_id)s::uuid, hour, group_id, product, model,
+    sum(credits), sum(requests), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens)
+  FROM accepted
+  WHERE (SELECT count(*) FROM user_month) >= 0
+  GROUP BY 2, 3, 4, 5
+  ORDER BY 2, 3, 4, 5
+  ON CONFLICT (workspace_id, hour, group_id, product, model) DO UPDATE SET
+    credits = r.credits + excluded.credits,
+    requests = r.requests + excluded.requests,
+    input_tokens = r.input_tokens + excluded.input_tokens,
+    cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
+    output_tokens = r.output_tokens + excluded.output_tokens
+  RETURNING 1
+),
+group_day AS (
+  INSERT INTO rollup_group_day AS r (
+    workspace_id, day, group_id, product, model, credits, requests, input_tokens, cached_input_tokens, output_tokens)
+  SELECT %(workspace_id)s::uuid, day, group_id, product, model,
+    sum(credits), sum(requests), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens)
+  FROM by_detail
+  WHERE (SELECT count(*) FROM group_hour) >= 0
+  GROUP BY 2, 3, 4, 5
+  ORDER BY 2, 3, 4, 5
+  ON CONFLICT (workspace_id, day, group_id, product, model) DO UPDATE SET
+    credits = r.credits + excluded.credits,
+    requests = r.requests + excluded.requests,
+    input_tokens = r.input_tokens + excluded.input_tokens,
+    cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
+    output_tokens = r.output_tokens + excluded.output_tokens
+  RETURNING 1
+)
+SELECT nth
+FROM accepted
+WHERE (SELECT count(*) FROM group_day) >= 0;
+
+-- name: recorded_alike
+-- Of events that are recorded already, say which say the same as the recorded one; the others are conflicts.
+SELECT i.nth
+FROM unnest(
+  %(sources)s::text[], %(ids)s::text[], %(times)s::timestamptz[], %(users)s::uuid[], %(products)s::text[],
+  %(models)s::text[], %(credits)s::bigint[], %(input_tokens)s::bigint[], %(cached_input_tokens)s::bigint[],
+  %(output_tokens)s::bigint[], %(corrects)s::text[], %(tags)s::text[]
+) WITH ORDINALITY AS i(
+  source, external_id, at, user_id, product, model, credits, input_tokens, cached_input_tokens, output_tokens,
+  corrects, tags, nth)
+JOIN usage_event AS e
+  ON e.workspace_id = %(workspace_id)s::uuid
+  AND e.user_id = i.user_id
+  AND e.at = i.at
+  AND e.source = i.source
+  AND e.external_id = i.external_id
+WHERE e.credits = i.credits
+  AND e.input_tokens = i.input_tokens
+  AND e.cached_input_tokens = i.cached_input_tokens
+  AND e.output_tokens = i.output_tokens
+  AND e.product = i.product
+  AND e.model = i.model
+  AND e.corrects IS NOT DISTINCT FROM i.corrects
+  AND e.tags IS NOT DISTINCT FROM i.tags::jsonb;
+
+-- name: users_charged
+-- Find the users that a batch names by id, e-mail address or external id, with the group each is charged to now.
+SELECT u.id, u.email, u.external_id, u.home_group_id
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND (
+    u.id = ANY (%(ids)s::uuid[])
+    OR u.email = ANY (%(emails)s::text[])
+    OR u.external_id = ANY (%(external_ids)s::text[])
+  );
+
+-- name: events_by_key
+-- Find recorded events by source and id, through their keys: what a correction points to.
+SELECT e.source, e.external_id, e.user_id, e.group_id, e.product, e.model, e.corrects IS NOT NULL
+FROM unnest(%(sources)s::text[], %(ids)s::text[]) AS asked(source, external_id)
+JOIN usage_event_key AS k
+  ON k.workspace_id = %(workspace_id)s::uuid
+  AND k.source = asked.source
+  AND k.external_id = asked.external_id
+JOIN usage_event AS e
+  ON e.workspace_id = %(workspace_id)s::uuid
+  AND e.user_id = k.user_id
+  AND e.at = k.at
+  AND e.source = k.source
+  AND e.external_id = k.external_id;
+
+-- name: ensure_usage_partitions
+-- Make the months' partitions that are missing, and move what waited for them out of the default one.
+SELECT ensure_usage_partitions(%(first)s::date, %(last)s::date);

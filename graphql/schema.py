@@ -1,0 +1,110 @@
+"""The schema: every way in, each guarded by one permission."""
+
+from typing import Annotated
+
+import strawberry
+from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+
+from creditdesk.credits.errors import InvalidInputError
+from creditdesk.graphql import usage_events
+from creditdesk.graphql.context import Info
+from creditdesk.graphql.enums import Permission
+from creditdesk.graphql.guards import requires
+from creditdesk.graphql.ids import decode_id, decode_id_of
+from creditdesk.graphql.nodes import Node
+from creditdesk.graphql.printing import sorted_schema
+from creditdesk.graphql.scalars import SCALARS
+from creditdesk.graphql.usage import group_of, user_of
+from creditdesk.graphql.workspace import Viewer, Workspace, WorkspaceBy
+
+MAX_NODES = 100
+
+
+async def _node(info: Info, id_: str) -> Node | None:
+    type_name, found = decode_id(id_)
+    match type_name:
+        case "User":
+            return await user_of(info, found)
+        case "Group":
+            return await group_of(info, found)
+        case "Workspace" if found == info.context.principal.workspace.id:
+            return Workspace.of(info.context.principal.workspace)
+        case _:
+            return None
+
+
+@strawberry.type(description="Everything that can be read.")
+class Query:
+    """The ways in for reading."""
+
+    @strawberry.field(description="The caller.", extensions=[requires(Permission.WORKSPACE_READ)])
+    def viewer(self, info: Info) -> Viewer:
+        """Show the caller."""
+        return Viewer.of(info)
+
+    @strawberry.field(
+        description="An object by its id; null if there is none, or none that the caller may see.",
+        extensions=[requires(Permission.WORKSPACE_READ)],
+    )
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The object's id.")]
+    ) -> Node | None:
+        """Load an object."""
+        return await _node(info, id)
+
+    @strawberry.field(
+        description="Objects by their ids, at most 100, in the order of the ids; null for each that there is none of.",
+        extensions=[requires(Permission.WORKSPACE_READ)],
+    )
+    async def nodes(
+        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The objects' ids.")]
+    ) -> list[Node | None]:
+        """Load objects."""
+        if len(ids) > MAX_NODES:
+            raise InvalidInputError(f"At most {MAX_NODES} ids at once.")
+        return [await node for node in [_node(info, id_) for id_ in ids]]
+
+    @strawberry.field(
+        description="The caller's workspace; null for any other.", extensions=[requires(Permission.WORKSPACE_READ)]
+    )
+    def workspace(
+        self, info: Info, by: Annotated[WorkspaceBy, strawberry.argument(description="Which workspace.")]
+    ) -> Workspace | None:
+        """Show the workspace."""
+        own = info.context.principal.workspace
+        if by.id:
+            return Workspace.of(own) if decode_id_of("Workspace", by.id.value) == own.id else None
+        return Workspace.of(own) if by.slug and by.slug.value == own.slug else None
+
+
+@strawberry.type(description="Everything that can be changed.")
+class Mutation:
+    """The ways in for changing."""
+
+    @strawberry.mutation(
+        description="Record up to 1000 events, each exactly once. Events that cannot be recorded do not keep the"
+        " others out. Sending a batch again is safe.",
+        extensions=[requires(Permission.USAGE_WRITE)],
+    )
+    async def record_usage(
+        self,
+        info: Info,
+        input: Annotated[usage_events.RecordUsageInput, strawberry.argument(description="The events.")],
+    ) -> usage_events.RecordUsageResult:
+        """Record a batch."""
+        return await usage_events.record_usage(info, input)
+
+
+schema = strawberry.Schema(
+    query=Query,
+    mutation=Mutation,
+    extensions=[ParserCache, ValidationCache],
+    config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
+)
+"""Field suggestions are off: a caller learns the schema by introspection or from `schema.graphql`, not by guessing."""
+
+
+def schema_text() -> str:
+    """Return the schema in the language of GraphQL, sorted, with descriptions and permissions."""
+    return sorted_schema(schema)

@@ -1,0 +1,33 @@
+"""What a document asks for beneath a field: so that totals nobody reads are not computed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, InlineFragmentNode, SelectionSetNode
+
+
+def selects_any(info: GraphQLResolveInfo[Any], names: frozenset[str]) -> bool:
+    """Tell whether any of these fields is selected directly beneath the field that is being resolved.
+
+    Skipped fields count as selected: that costs a statement at worst.
+    """
+    seen: set[str] = set()
+    return any(_selects(node.selection_set, names, info, seen) for node in info.field_nodes)
+
+
+def _selects(
+    selections: SelectionSetNode | None, names: frozenset[str], info: GraphQLResolveInfo[Any], seen: set[str]
+) -> bool:
+    nodes: Iterable[object] = selections.selections if selections else ()
+    for node in nodes:
+        if isinstance(node, FieldNode):
+            if node.name.value in names:
+                return True
+        elif isinstance(node, InlineFragmentNode):
+            if _selects(node.selection_set, names, info, seen):
+                return True
+        elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+            seen.add(node.name.value)
+            if _selects(info.fragments[node.name.value].selection_set, names, info, seen):
+                return True
+    return False

@@ -1,0 +1,30 @@
+"""Fixtures for everybody: a real PostgreSQL, and a database cloned from a migrated template."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from creditdesk.db.embedded import EmbeddedServer
+from support.databases import FreshDatabase, cloned_database, embedded_server, make_template
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedServer]:
+    """One PostgreSQL for the session, holding the migrated template."""
+    with embedded_server() as server:
+        make_template(server)
+        yield server
+
+
+@pytest.fixture
+def fresh_database(postgres: EmbeddedServer) -> Iterator[FreshDatabase]:
+    """A migrated, empty database for one test."""
+    with cloned_database(postgres) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: EmbeddedServer) -> Iterator[FreshDatabase]:
+    """A migrated, empty database that the tests of a module share."""
+    with cloned_database(postgres) as database:
+        yield database
