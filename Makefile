@@ -1,31 +1,77 @@
-# Each target does its own set-up; `make help` lists them.
-SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
+# Each target does its own set-up. Written for GNU Make 3.81 (macOS) and any POSIX shell.
 .DEFAULT_GOAL := help
-PYTHON ?= python3
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done || echo python3)
 VENV ?= .venv
-BIN := $(VENV)/bin
+EDITABLE ?= --editable
 ARGS ?=
 
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 .PHONY: help
-help: ## What can be made here
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
-$(VENV)/.runtime: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("creditdesk needs Python >= 3.11, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	touch $@
+.PHONY: demo
+demo: $(VENV)/.creditdesk ## Start everything, with data in it; ARGS="--ready-file PATH" and others are passed on
+	@exec $(BIN)/creditdesk demo $(ARGS)
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	touch $@
+.PHONY: check
+check: $(VENV)/.dev ## Everything that must hold before a change goes in; pytest comes last
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests bench
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/creditdesk schema --check schema.graphql
+	$(BIN)/pytest
+
+.PHONY: test
+test: $(VENV)/.dev ## Run the tests; ARGS="tests/credits -k zones" are pytest's
+	@exec $(BIN)/pytest $(ARGS)
+
+.PHONY: fmt
+fmt: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: schema
+schema: $(VENV)/.creditdesk ## Write schema.graphql
+	$(BIN)/creditdesk schema > $(VENV)/schema.graphql
+	mv $(VENV)/schema.graphql schema.graphql
+
+.PHONY: bench-import
+bench-import: $(VENV)/.creditdesk ## Measure how fast usage is recorded, and write docs/benchmarks.md
+	@exec $(BIN)/python bench/import_speed.py --write docs/benchmarks.md $(ARGS)
 
 .PHONY: install
-install: $(VENV)/.runtime ## The locked runtime and creditdesk itself, into $(VENV)
-	test -x $(BIN)/creditdesk || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+install: $(VENV)/.creditdesk ## Put creditdesk into VENV (.venv); with EDITABLE= as a copy
+
+# Without a host or a URL: where packages come from is pip's and uv's own configuration.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS)
 
 .PHONY: lock
-lock: $(VENV)/.dev ## Renew the lock files (hashes, no hosts)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraint requirements.lock --group dev -o requirements-dev.lock
+lock: $(VENV)/.dev ## Fit the lock files to pyproject.toml; ARGS=--upgrade renews every version
+	$(LOCK) --group build pyproject.toml --output-file requirements.lock
+	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+# A stamp is made when its work is done, so what was interrupted is done again. Two `make` at once take turns, by a lock
+# on this file, and the second finds the stamp. A virtual environment that cannot run pip was cut short: it is made anew.
+ALONE = $(PYTHON) -c 'import fcntl, os, sys; lock = os.open("Makefile", os.O_RDONLY); os.set_inheritable(lock, True); \
+	fcntl.flock(lock, fcntl.LOCK_EX); os.execvp("sh", ["sh", "-euc", sys.argv[1]])'
+
+$(VENV)/.runtime: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("creditdesk needs Python 3.11 or later; `make PYTHON=...` names one. This is " \
+		+ sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo 'Setting up $(VENV)'
+	@$(ALONE) 'test $@ -nt $< || { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); \
+		$(PIP) --require-hashes -r $<; touch $@; }'
+
+$(VENV)/.creditdesk: $(VENV)/.runtime pyproject.toml
+	@$(ALONE) 'test $@ -nt $< && test $@ -nt pyproject.toml || { \
+		$(PIP) --no-deps --no-build-isolation $(EDITABLE) .; touch $@; }'
+
+$(VENV)/.dev: $(VENV)/.creditdesk requirements-dev.lock
+	@$(ALONE) 'test $@ -nt $(VENV)/.creditdesk && test $@ -nt requirements-dev.lock || { \
+		$(PIP) --require-hashes -r requirements-dev.lock; touch $@; }'

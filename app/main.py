@@ -36,7 +36,8 @@ def create_app(
 
     def count(path: str, status: str, seconds: float) -> None:
         metrics.count_request(path=path, status=status, seconds=seconds)
-        metrics.note_pool(pool_use(database))  # another worker's page needs this one's figures too
+        if metrics.is_shared:
+            metrics.note_pool(pool_use(database))  # whichever worker is asked for the page
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -61,6 +61,11 @@ class Metrics:
         """Count a statement: an observer of `Database`."""
         self._statements.labels(name).inc()
 
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether another worker's page shows what this one notes."""
+        return self._shared is not None
+
     def note_pool(self, use: PoolUse) -> None:
         """Note how busy this process's pool is."""
         self._connections.labels("in_use").set(use.in_use)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ from creditdesk.db.readiness import check_schema
 
 APP = "creditdesk.app.main:app_from_environment"
 BACKLOG = 2048
+PATIENCE_SECONDS = 5
 _FAILED = "The server could not start: its log says why."
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _check(dsn: str) -> None:
-    database = Database(dsn, max_connections=1)
+    database = Database(dsn, max_connections=1, acquire_timeout_seconds=PATIENCE_SECONDS)
     await database.open()
     try:
         await database.check()
@@ -69,9 +71,9 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
         place = f"{settings.host}:{settings.port}"
-        raise CommandFailed(
-            f"CREDITDESK_HOST, CREDITDESK_PORT: cannot listen on {place}: {error.strerror or error}."
-        ) from None
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror  # a host name's errors are negative
+        raise CommandFailed(f"CREDITDESK_HOST, CREDITDESK_PORT: cannot listen on {place}: {reason}.") from None
     with listener:
         yield listener
 

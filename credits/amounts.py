@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from fractions import Fraction
 from typing import NewType
 
 from creditdesk.credits.errors import InvalidInputError
@@ -32,7 +33,8 @@ def format_credits(amount: int) -> str:
 
 def credits_of(amount: Decimal) -> Credits:
     """Return the micro-credits of an exact decimal; raise InvalidInputError past six decimals."""
-    micro = amount * MICRO
-    if micro != micro.to_integral_value():
-        raise InvalidInputError("Credits have at most six decimals.")
+    # A fraction, since decimals are multiplied to 28 digits only and would lose the rest without a word.
+    micro = Fraction(amount) * MICRO if amount.is_finite() else None
+    if micro is None or not micro.is_integer():
+        raise InvalidInputError("Credits are a number with at most six decimals.")
     return Credits(int(micro))

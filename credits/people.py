@@ -226,7 +226,6 @@ async def groups_page(
 ) -> Page[Group]:
     """Return a page of the workspace's groups that the caller may see."""
     arguments = _order_arguments(order, window)
-    del arguments["months_from"], arguments["months_to"]
     rows = await conn.rows(
         "groups_page", search=sort_name(search) if search else None, **_scope(permitted), **arguments
     )

@@ -72,8 +72,6 @@ async def _series_rows(
     range_ = query.range
     arguments = cell_arguments(permitted, cells, query)
     if interval is Interval.HOUR:
-        for unused in ("source", "first_day", "last_day", "months_from", "months_to"):
-            del arguments[unused]
         if range_.edges or arguments["on_members"] or names_users(cells, query):
             spans = span_arguments(range_, (Span(range_.start, range_.end),))
             return await conn.rows("usage_hours_between", **arguments, **spans)
@@ -84,6 +82,8 @@ async def _series_rows(
     if range_.edges:
         spans = span_arguments(range_, range_.edges)
         return await conn.rows("usage_series_between", bucket=bucket, **arguments, **spans)
+    if arguments["on_user"]:
+        return await conn.rows("usage_series_of_users", bucket=bucket, **arguments)
     return await conn.rows("usage_series", bucket=bucket, **arguments)
 
 

@@ -109,12 +109,14 @@ async def usage_of(
 
     All cells have the same parts set, so that one rollup serves them all.
     """
+    arguments = cell_arguments(permitted, cells, query) | {"ordering": query.ordering.name}
     if query.range.edges:
-        arguments = cell_arguments(permitted, cells, query) | span_arguments(query.range, query.range.edges)
-        rows = await conn.rows("usage_breakdown_between", ordering=query.ordering.name, **arguments)
+        spans = span_arguments(query.range, query.range.edges)
+        rows = await conn.rows("usage_breakdown_between", **arguments, **spans)
+    elif arguments["on_user"]:
+        rows = await conn.rows("usage_breakdown_of_users", **arguments)
     else:
-        arguments = cell_arguments(permitted, cells, query)
-        rows = await conn.rows("usage_breakdown", ordering=query.ordering.name, **arguments)
+        rows = await conn.rows("usage_breakdown", **arguments)
     found: list[list[BreakdownRow]] = [[] for _ in cells]
     others: list[tuple[Figures, int]] = [(Figures(), 0)] * len(cells)
     for nth, user_id, group_id, product, model, count, *figures, place in rows:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
@@ -69,8 +70,9 @@ class Recorded:
     rejected: tuple[Rejection, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Charged:
+class _Charged(NamedTuple):
+    """An event, where it stands in the batch, and who is charged. A tuple, since a batch makes a thousand of them."""
+
     index: int
     event: UsageEvent
     user_id: UUID

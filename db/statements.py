@@ -10,24 +10,30 @@ from pathlib import Path
 _DIRECTORY = Path(__file__).resolve().parent / "sql"
 _HEADER = re.compile(r"^-- (?P<kind>name|fragment): (?P<name>[a-z_]+)\n", re.MULTILINE)
 _INCLUDE = re.compile(r"^ *-- include (\w+)$", re.MULTILINE)
+_CUSTOM_PLAN = "plan: custom"
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One named statement: `text` has `$1`, `$2`, ... in the order of `parameters`."""
+    """One named statement: `text` has `$1`, `$2`, ... in the order of `parameters`.
+
+    `custom_plan` says that it is planned for its values each time: `-- plan: custom` above it, where one plan for all
+    values would be a bad one.
+    """
 
     name: str
     purpose: str
     text: str
     parameters: tuple[str, ...]
+    custom_plan: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
     kind: str
     name: str
-    purpose: str
+    comments: tuple[str, ...]
     body: str
 
 
@@ -36,9 +42,9 @@ def _sections_in(source: str) -> Iterator[_Section]:
     ends = [header.start() for header in headers[1:]] + [len(source)]
     for header, end in zip(headers, ends, strict=True):
         lines = source[header.end() : end].strip().splitlines()
-        comments = list(takewhile(lambda line: line.startswith("--"), lines))
+        comments = tuple(line.removeprefix("-- ") for line in takewhile(lambda line: line.startswith("--"), lines))
         body = "\n".join(lines[len(comments) :]).removesuffix(";").rstrip()
-        yield _Section(header["kind"], header["name"], " ".join(line.removeprefix("-- ") for line in comments), body)
+        yield _Section(header["kind"], header["name"], comments, body)
 
 
 def _expanded(body: str, fragments: Mapping[str, str]) -> str:
@@ -52,7 +58,8 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
     body = _expanded(section.body, fragments)
     names = tuple(dict.fromkeys(_PARAMETER.findall(body)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", body)
-    return Statement(section.name, section.purpose, text, names)
+    purpose = " ".join(line for line in section.comments if line != _CUSTOM_PLAN)
+    return Statement(section.name, purpose, text, names, custom_plan=_CUSTOM_PLAN in section.comments)
 
 
 @cache

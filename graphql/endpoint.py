@@ -68,7 +68,9 @@ class GraphQLEndpoint:
     async def _executed(self, request: Request) -> dict[str, object]:
         if request.method != "POST":
             raise _RefusedError(405, ErrorCode.MALFORMED_REQUEST, "GraphQL requests are sent with POST.")
-        principal = await self._authenticator.principal_of(request.headers.get("authorization"))
+        # Several headers are one list (RFC 9110, section 5.3), and a list of tokens is not one token.
+        authorization = ", ".join(request.headers.getlist("authorization")) or None
+        principal = await self._authenticator.principal_of(authorization)
         content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if content_type != "application/json":
             raise _RefusedError(415, ErrorCode.MALFORMED_REQUEST, "The content type must be application/json.")

@@ -1,6 +1,8 @@
 """Fixtures for everybody: a real PostgreSQL, and a database cloned from a migrated template."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +30,11 @@ def module_database(postgres: EmbeddedServer) -> Iterator[FreshDatabase]:
     """A migrated, empty database that the tests of a module share."""
     with cloned_database(postgres) as database:
         yield database
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A short directory that every account can enter, for embedded data: pytest's own are closed to PostgreSQL's."""
+    with tempfile.TemporaryDirectory(prefix="cd-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)

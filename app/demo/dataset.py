@@ -1,4 +1,4 @@
-"""The demo's usage: every event follows from the workspace, the source and the day, so any day can be made again.
+"""The demo's usage: every event follows from the workspace and the day, so any day can be made again.
 
 Nothing depends on when the demo is started, except that the present day ends now. A later start makes the same events
 again, which are duplicates, and those that are missing, which are not.
@@ -18,8 +18,8 @@ from creditdesk.app.demo.people import RUNAWAY, DemoUser, DemoWorkspace
 from creditdesk.credits.directory import UserKind
 from creditdesk.credits.usage_events import UsageEvent, UserBy
 
-SOURCES = ("gateway-1", "gateway-2")
-"""Each user's calls go through one of two gateways, which report by themselves."""
+SOURCE = "gateway"
+"""Who reports the demo's usage. With a second source, recorded at the same time, the first start took as long."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -63,10 +63,9 @@ class _Pool:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One source's events in one workspace, from its first day on."""
+    """The usage of a workspace, from its first day on."""
 
     workspace: DemoWorkspace
-    source: str
     first_day: date
     events_per_day: int
     everyone: _Pool
@@ -74,26 +73,17 @@ class Stream:
     runaway: _Habits | None
 
 
-def streams(workspace: DemoWorkspace, *, first_day: date, events_per_day: int) -> list[Stream]:
-    """Return the workspace's sources; together they have `events_per_day` on an average day of the first year."""
-    total = sum(user.weight for user in workspace.users)
-    made = []
-    for nth, source in enumerate(SOURCES):
-        users = workspace.users[nth :: len(SOURCES)]
-        share = sum(user.weight for user in users) / total
-        runaway = [user for user in users if user.new.display_name == RUNAWAY]
-        made.append(
-            Stream(
-                workspace,
-                source,
-                first_day,
-                round(events_per_day * share),
-                _pool(users),
-                _pool([user for user in users if user.new.active]),
-                _habits(runaway[0]) if runaway else None,
-            )
-        )
-    return made
+def stream_of(workspace: DemoWorkspace, *, first_day: date, events_per_day: int) -> Stream:
+    """Return the workspace's usage: `events_per_day` on an average day of the first year."""
+    runaway = [user for user in workspace.users if user.new.display_name == RUNAWAY]
+    return Stream(
+        workspace,
+        first_day,
+        events_per_day,
+        _pool(workspace.users),
+        _pool([user for user in workspace.users if user.new.active]),
+        _habits(runaway[0]) if runaway else None,
+    )
 
 
 def _pool(users: Sequence[DemoUser]) -> _Pool:
@@ -143,14 +133,14 @@ def events_of_day(stream: Stream, day: date, *, now: datetime) -> list[UsageEven
         alone = _Pool([replace(stream.runaway, uses=(LOOP,))], [1.0])
         drawn += _draw(alone, looped, _hour_starts(day, stream.workspace.zone), rng)
     drawn.sort(key=_moment_of)
-    events = _events(stream.source, day, drawn, rng)
+    events = _events(day, drawn, rng)
     events += _corrections(events, day, rng, until=start_of_day(day + timedelta(days=1), stream.workspace.zone))
     events.sort(key=attrgetter("at"))
     return [event for event in events if event.at <= now]
 
 
 def _dice(stream: Stream, day: date) -> Random:
-    return Random(f"{stream.workspace.slug}/{stream.source}/{day}")  # noqa: S311 - a demo's dice, not a secret
+    return Random(f"{stream.workspace.slug}/{day}")  # noqa: S311 - a demo's dice, not a secret
 
 
 def _counts(stream: Stream, day: date, rng: Random) -> tuple[int, int]:
@@ -160,7 +150,7 @@ def _counts(stream: Stream, day: date, rng: Random) -> tuple[int, int]:
     # Rounded up as often as the fraction says, so that a small demo's weekends are not all empty.
     ordinary = int(expected + rng.random())
     is_runaway = _RUNAWAY_FROM <= day - stream.first_day < _RUNAWAY_UNTIL
-    return ordinary, stream.events_per_day // 6 if is_runaway and stream.runaway is not None else 0
+    return ordinary, stream.events_per_day // 12 if is_runaway and stream.runaway is not None else 0
 
 
 @lru_cache(maxsize=16)
@@ -185,7 +175,7 @@ def _draw(pool: _Pool, count: int, hour_starts: Sequence[int], rng: Random) -> I
         yield moment, habits, uses[int(random() * len(uses))], SIZES[int(random() * 1024)]
 
 
-def _events(source: str, day: date, drawn: Sequence[_Drawn], rng: Random) -> list[UsageEvent]:
+def _events(day: date, drawn: Sequence[_Drawn], rng: Random) -> list[UsageEvent]:
     random, prefix = rng.random, f"demo-{day}-"
     events = []
     for number, (moment, habits, use, size) in enumerate(drawn):
@@ -196,7 +186,7 @@ def _events(source: str, day: date, drawn: Sequence[_Drawn], rng: Random) -> lis
         dice = random()
         events.append(
             UsageEvent(
-                source,
+                SOURCE,
                 f"{prefix}{number:06d}",
                 _EPOCH + timedelta(microseconds=moment),
                 habits.by,
@@ -224,7 +214,7 @@ def _corrections(events: Sequence[UsageEvent], day: date, rng: Random, *, until:
         return []
     return [
         UsageEvent(
-            wrong.source,
+            SOURCE,
             f"demo-{day}-c00000",
             at,
             wrong.user,

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,7 +11,7 @@ from itertools import chain, islice
 from tqdm import tqdm
 
 from creditdesk.app.demo.dataset import (
-    SOURCES,
+    SOURCE,
     Scale,
     Stream,
     count_of_day,
@@ -19,11 +19,12 @@ from creditdesk.app.demo.dataset import (
     events_of_day,
     local_day,
     start_of_day,
-    streams,
+    stream_of,
 )
 from creditdesk.app.demo.people import DemoWorkspace, acme, himal
+from creditdesk.app.recording import record_batch
 from creditdesk.credits import directory
-from creditdesk.credits.usage_events import MAX_BATCH, UsageEvent, record_usage
+from creditdesk.credits.usage_events import MAX_BATCH, UsageEvent
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 
 _SMALLER = 27
@@ -32,7 +33,7 @@ _SMALLER = 27
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """The days of a source that are not, or not wholly, recorded yet."""
+    """The days that are not, or not wholly, recorded yet."""
 
     stream: Stream
     days: Sequence[date]
@@ -49,8 +50,8 @@ async def load(database: Database, *, scale: Scale, now: datetime) -> int:
         (himal(scale.users), max(scale.events_per_day // _SMALLER, 1)),
     ):
         first_day = await _put_people(database, workspace, days=scale.days, now=now)
-        made = streams(workspace, first_day=first_day, events_per_day=events_per_day)
-        missing += await _missing_of(database, workspace, made, now=now)
+        stream = stream_of(workspace, first_day=first_day, events_per_day=events_per_day)
+        missing.append(await _missing_of(database, stream, now=now))
     is_quiet = not sys.stderr.isatty()
     total = sum(each.count() for each in missing)
     with tqdm(total=total, desc="Recording usage", unit=" events", disable=is_quiet, smoothing=0.1) as bar:
@@ -73,29 +74,21 @@ async def _put_people(database: Database, workspace: DemoWorkspace, *, days: int
     return local_day(created_at, workspace.zone)
 
 
-async def _missing_of(
-    database: Database, workspace: DemoWorkspace, made: Iterable[Stream], *, now: datetime
-) -> list[_Missing]:
+async def _missing_of(database: Database, stream: Stream, *, now: datetime) -> _Missing:
+    workspace = stream.workspace
     conn = database.reader(RowScope(DatabaseRole.ADMINISTRATOR, workspace.id))
-    rows = await conn.rows("demo_last_event", workspace_id=workspace.id, sources=list(SOURCES))
-    # Each source is recorded in the order of its times, so all before its last event is there.
-    begun = {source: local_day(last, workspace.zone) for source, last in rows}
-    today = local_day(now, workspace.zone)
-    return [
-        _Missing(stream, list(days_between(begun.get(stream.source, stream.first_day), today))) for stream in made
-    ]
+    ((last,),) = await conn.rows("demo_last_event", workspace_id=workspace.id, source=SOURCE)
+    # Batches are recorded one by one in the order of their times, so all before the last event is there.
+    first = stream.first_day if last is None else local_day(last, workspace.zone)
+    return _Missing(stream, list(days_between(first, local_day(now, workspace.zone))))
 
 
-async def _record(
-    database: Database, missing: _Missing, *, now: datetime, advance: Callable[[int], object]
-) -> int:
+async def _record(database: Database, missing: _Missing, *, now: datetime, advance: Callable[[int], object]) -> int:
     workspace_id = missing.stream.workspace.id
-    scope = RowScope(DatabaseRole.ADMINISTRATOR, workspace_id)
     accepted = 0
     async with aclosing(_made_ahead(_batches(missing, now=now))) as batches:
         async for batch in batches:
-            async with database.transaction(scope) as conn:
-                recorded = await record_usage(conn, workspace_id=workspace_id, events=batch, now=now)
+            recorded = await record_batch(database, workspace_id=workspace_id, events=batch, now=now)
             accepted += recorded.accepted
             advance(len(batch))
     return accepted
@@ -107,7 +100,7 @@ def _batches(missing: _Missing, *, now: datetime) -> Iterator[list[UsageEvent]]:
         yield batch
 
 
-async def _made_ahead(batches: Iterator[list[UsageEvent]]) -> AsyncIterator[list[UsageEvent]]:
+async def _made_ahead(batches: Iterator[list[UsageEvent]]) -> AsyncGenerator[list[UsageEvent], None]:
     """Yield each batch while the next one is being made in a thread."""
     coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
     while batch := await coming:

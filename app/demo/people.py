@@ -24,7 +24,10 @@ _LAST_NAMES = (  # noqa: SIM905 - as above
     " Novak Okafor Olsen Peters Petrov Quist Rahman Richter Rossi Sato Schulz Silva Sommer Tanaka Vogel Weber Winter"
     " Yilmaz Ziegler"
 ).split()
-_HIMAL_FIRST_NAMES = ("Anil Bina Deepa Gita Hari Kiran Laxmi Maya Nabin Pasang Rina Sunil Tara Umesh Yangchen").split()
+_HIMAL_FIRST_NAMES = (  # noqa: SIM905 - as above
+    "Anil Bina Deepa Dolma Gita Hari Kiran Laxmi Maya Milan Nabin Nima Pasang Pemba Rina Sanjay Sunil Tara Umesh"
+    " Yangchen"
+).split()
 _HIMAL_LAST_NAMES = "Adhikari Gurung Karki Lama Magar Rai Shrestha Sherpa Tamang Thapa".split()  # noqa: SIM905 - as above
 
 _ACME_GROUPS = (

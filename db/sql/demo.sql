@@ -1,7 +1,6 @@
 -- name: demo_last_event
--- Find when the last event of each source happened, so that the demo goes on from there.
-SELECT e.source, max(e.at)
+-- Find when the last event of a source happened, so that the demo goes on from there; null where there is none.
+SELECT max(e.at)
 FROM usage_event AS e
 WHERE e.workspace_id = %(workspace_id)s::uuid
-  AND e.source = ANY (%(sources)s::text[])
-GROUP BY e.source;
+  AND e.source = %(source)s::text;

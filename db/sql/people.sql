@@ -76,6 +76,7 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
 ;
 
 -- name: users_page
+-- plan: custom
 -- A page of users for each scope, in the order of a number (credits in a range, or nothing), the name and the id.
 --
 -- `backwards` turns the whole order round: for a descending list, and for reading a list from its end.

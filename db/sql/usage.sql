@@ -34,8 +34,8 @@ AND CASE WHEN %(on_group)s::boolean THEN r.group_id ELSE '00000000-0000-0000-000
 AND CASE WHEN %(on_product)s::boolean THEN r.product ELSE '' END = k.product
 AND CASE WHEN %(on_model)s::boolean THEN r.model ELSE '' END = k.model
 
--- fragment: usage_days
--- Whole days: each branch reads one rollup, and only the one that `source` names is run.
+-- fragment: usage_days_of_users
+-- Whole days of cells that name their user: the commonest read, on its own so that its plan is kept.
 SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
   r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
 FROM asked AS k
@@ -43,12 +43,13 @@ JOIN rollup_user_detail_day AS r
   ON r.workspace_id = %(workspace_id)s::uuid
   AND r.user_id = k.user_id
   AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
-WHERE %(source)s::text = 'CELLS_OF_USERS'
-  AND (NOT %(on_group)s::boolean OR r.group_id = k.group_id)
+WHERE (NOT %(on_group)s::boolean OR r.group_id = k.group_id)
   AND (NOT %(on_product)s::boolean OR r.product = k.product)
   AND (NOT %(on_model)s::boolean OR r.model = k.model)
   -- include usage_filter
-UNION ALL
+
+-- fragment: usage_days
+-- Whole days of other cells: each branch reads one rollup, and only the one that `source` names is run.
 SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
   r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
 FROM asked AS k
@@ -216,8 +217,19 @@ FROM (
 LEFT JOIN placed AS p ON p.nth = s.nth AND p.place = s.place
 ORDER BY s.nth, s.place, s.bucket
 
+-- name: usage_breakdown_of_users
+-- Break users' usage over whole days down by any of charged group, product and model; by none gives totals.
+WITH
+  -- include usage_asked
+, slice AS (
+  -- include usage_days_of_users
+),
+  -- include usage_rows
+;
+
 -- name: usage_breakdown
--- Break the cells' usage over whole days down by any of user, charged group, product and model; by none gives totals.
+-- plan: custom
+-- The same of a workspace, of groups and of the people in them, and by user.
 WITH
   -- include usage_asked
 , slice AS (
@@ -227,6 +239,7 @@ WITH
 ;
 
 -- name: usage_breakdown_between
+-- plan: custom
 -- The same between two moments: whole days from the rollup, the rest of the first and last day from the events.
 WITH
   -- include usage_asked
@@ -234,6 +247,9 @@ WITH
   -- include usage_instants
 ),
 slice AS (
+  -- include usage_days_of_users
+  AND %(source)s::text = 'CELLS_OF_USERS'
+UNION ALL
   -- include usage_days
 UNION ALL
 SELECT nth, user_id, group_id, product, model, day, credits, requests, input_tokens, cached_input_tokens, output_tokens
@@ -242,8 +258,23 @@ FROM part
   -- include usage_rows
 ;
 
+-- name: usage_series_of_users
+-- Users' usage over whole days as series of days, weeks (from Monday) or months, by at most one dimension.
+WITH
+  -- include usage_asked
+, whole AS (
+  -- include usage_days_of_users
+),
+slice AS (
+  SELECT whole.*, date_trunc(%(bucket)s::text, day::timestamp)::date AS bucket
+  FROM whole
+),
+  -- include usage_points
+;
+
 -- name: usage_series
--- The cells' usage over whole days as series of days, weeks (from Monday) or months, by at most one dimension.
+-- plan: custom
+-- The same of a workspace, of groups and of the people in them, and by user.
 WITH
   -- include usage_asked
 , whole AS (
@@ -257,6 +288,7 @@ slice AS (
 ;
 
 -- name: usage_series_between
+-- plan: custom
 -- The same between two moments.
 WITH
   -- include usage_asked
@@ -264,6 +296,9 @@ WITH
   -- include usage_instants
 ),
 whole AS (
+  -- include usage_days_of_users
+  AND %(source)s::text = 'CELLS_OF_USERS'
+UNION ALL
   -- include usage_days
 UNION ALL
 SELECT nth, user_id, group_id, product, model, day, credits, requests, input_tokens, cached_input_tokens, output_tokens
@@ -277,6 +312,7 @@ slice AS (
 ;
 
 -- name: usage_hours
+-- plan: custom
 -- The cells' usage without users as series of hours of the workspace's zone.
 WITH
   -- include usage_asked
@@ -295,6 +331,7 @@ WITH
 ;
 
 -- name: usage_hours_between
+-- plan: custom
 -- The same from the events: with users, or between moments that are not full hours.
 WITH
   -- include usage_asked

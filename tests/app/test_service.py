@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,14 +34,6 @@ def issuer() -> Iterator[dict[str, str]]:
 @pytest.fixture
 def settings(issuer: dict[str, str], fresh_database: FreshDatabase) -> dict[str, str]:
     return issuer | {"DATABASE_URL": fresh_database.server_dsn}
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory for embedded data that every account can enter."""
-    with tempfile.TemporaryDirectory(prefix="cd-", dir="/tmp") as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
 
 
 def lines_of(server: RunningProcess) -> list[dict[str, Any]]:
@@ -96,10 +87,10 @@ def test_every_line_of_the_log_is_json_and_a_request_s_carries_its_id_and_no_tok
             json={"query": "{ __typename }"},
             trust_env=False,
         )
-        assert answer.headers["x-request-id"] == "mine-1"
+        assert (answer.status_code, answer.headers["x-request-id"]) == (401, "mine-1")
         server.end()
         (line,) = [line for line in lines_of(server) if line.get("request_id") == "mine-1" and "path" in line]
-        assert (line["method"], line["path"], line["status"]) == ("POST", "/graphql", answer.status_code)
+        assert (line["method"], line["path"], line["status"]) == ("POST", "/graphql", 401)
         assert token not in server.logged()
 
 
@@ -146,24 +137,26 @@ def test_without_its_database_it_is_healthy_but_not_ready_and_recovers(issuer: d
 
 
 def test_its_own_postgresql_is_started_brought_back_when_killed_and_stopped(
-    issuer: dict[str, str], place: Path
+    issuer: dict[str, str], open_directory: Path
 ) -> None:
-    with running("serve", **issuer, CREDITDESK_DATA_DIRECTORY=str(place)) as server:
+    with running("serve", **issuer, CREDITDESK_DATA_DIRECTORY=str(open_directory)) as server:
         assert readiness(server).json() == READY
-        killed = postmaster(place)
+        killed = postmaster(open_directory)
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: postmaster(place) not in (None, killed), "a new postmaster")
+        wait_until(lambda: postmaster(open_directory) not in (None, killed), "a new postmaster")
         wait_until(lambda: readiness(server).status_code == 200, "ready again")
         assert server.end() == 0
-    assert postmaster(place) is None
+    assert postmaster(open_directory) is None
 
 
-def test_several_workers_share_their_metrics_and_leave_nothing_behind(settings: dict[str, str], place: Path) -> None:
-    with running("serve", **settings, CREDITDESK_WORKERS="2", TMPDIR=str(place)) as server:
+def test_several_workers_share_their_metrics_and_leave_nothing_behind(
+    settings: dict[str, str], open_directory: Path
+) -> None:
+    with running("serve", **settings, CREDITDESK_WORKERS="2", TMPDIR=str(open_directory)) as server:
         for _ in range(20):
             assert httpx.get(f"{server.url}/nothing", trust_env=False).status_code == 404
-        assert len(list(place.glob("creditdesk-metrics-*"))) == 1
+        assert len(list(open_directory.glob("creditdesk-metrics-*"))) == 1
         page = httpx.get(f"{server.url}/metrics", trust_env=False).text
         samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
         answered = {
@@ -172,7 +165,7 @@ def test_several_workers_share_their_metrics_and_leave_nothing_behind(settings: 
         assert answered["unmatched"] == 20
         assert server.end() == 0
         assert "Traceback" not in server.logged()
-    assert list(place.glob("creditdesk-metrics-*")) == []
+    assert list(open_directory.glob("creditdesk-metrics-*")) == []
 
 
 def test_several_workers_end_with_130_after_ctrl_c(settings: dict[str, str]) -> None:

@@ -18,18 +18,20 @@ def _figures() -> list[sa.Column[int]]:
     return [sa.Column(name, sa.BigInteger(), nullable=False) for name in _FIGURES]
 
 
-def _rollup(name: str, *key: sa.Column[object]) -> None:
+_KEY_TYPES: dict[str, sa.types.TypeEngine[object]] = {
+    "user_id": sa.Uuid(), "group_id": sa.Uuid(), "product": _WORDS, "model": _WORDS,
+    "day": sa.Date(), "month": sa.Date(), "hour": _MOMENT,
+}  # fmt: skip
+
+
+def _rollup(name: str, *key: str) -> None:
     op.create_table(
         name,
         *_figures(),
         sa.Column("workspace_id", sa.Uuid(), primary_key=True),
-        *key,
+        *(sa.Column(part, _KEY_TYPES[part], primary_key=True) for part in key),
         postgresql_with={"fillfactor": "80"},
     )
-
-
-def _key(name: str, type_: sa.types.TypeEngine[object]) -> sa.Column[object]:
-    return sa.Column(name, type_, primary_key=True)
 
 
 _ROLES = """
@@ -259,14 +261,11 @@ def _usage() -> None:
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("at", _MOMENT, nullable=False),
     )
-    user, group = _key("user_id", sa.Uuid()), _key("group_id", sa.Uuid())
-    product, model = _key("product", _WORDS), _key("model", _WORDS)
-    day, month, hour = _key("day", sa.Date()), _key("month", sa.Date()), _key("hour", _MOMENT)
-    _rollup("rollup_user_detail_day", user, day, group, product, model)
-    _rollup("rollup_user_day", day.copy(), user.copy(), group.copy())
-    _rollup("rollup_user_month", month, user.copy(), group.copy())
-    _rollup("rollup_group_day", day.copy(), group.copy(), product.copy(), model.copy())
-    _rollup("rollup_group_hour", hour, group.copy(), product.copy(), model.copy())
+    _rollup("rollup_user_detail_day", "user_id", "day", "group_id", "product", "model")
+    _rollup("rollup_user_day", "day", "user_id", "group_id")
+    _rollup("rollup_user_month", "month", "user_id", "group_id")
+    _rollup("rollup_group_day", "day", "group_id", "product", "model")
+    _rollup("rollup_group_hour", "hour", "group_id", "product", "model")
     op.create_index(
         "rollup_user_detail_day_day_idx", "rollup_user_detail_day", ["workspace_id", "day"], postgresql_using="brin"
     )

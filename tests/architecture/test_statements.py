@@ -1,0 +1,103 @@
+"""The named statements of db/sql/: each can be planned as the roles that run it, is used, and gets what it asks for."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from creditdesk.credits.reconcile import ROLLUPS
+from creditdesk.db.connections import DatabaseRole
+from creditdesk.db.statements import Statement, all_statements
+from support.databases import FreshDatabase
+from support.repository import FLOORS, calls, texts
+
+STATEMENTS = all_statements()
+OF_CALLERS = sorted(name for name, one in STATEMENTS.items() if "own_user" in one.parameters)
+"""What is asked on behalf of a caller, who may be a member: these take whom the caller is."""
+
+BUILT = {f"reconcile_{rollup}" for rollup in ROLLUPS}
+"""Named by an f-string in credits/reconcile.py."""
+
+
+@pytest.fixture(scope="module")
+def server(module_database: FreshDatabase) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(module_database.server_dsn, autocommit=True) as connection:
+        yield connection
+
+
+def plan(server: psycopg.Connection, statement: Statement, role: DatabaseRole) -> str:
+    server.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role.value)))
+    return "\n".join(line for (line,) in server.execute(f"EXPLAIN (GENERIC_PLAN) {statement.text}".encode()))
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_a_statement_can_be_planned_as_the_administrator(server: psycopg.Connection, name: str) -> None:
+    assert plan(server, STATEMENTS[name], DatabaseRole.ADMINISTRATOR)
+
+
+@pytest.mark.parametrize("name", OF_CALLERS)
+def test_a_statement_of_callers_can_be_planned_as_a_member(server: psycopg.Connection, name: str) -> None:
+    assert plan(server, STATEMENTS[name], DatabaseRole.MEMBER)
+
+
+def test_the_usage_and_people_of_a_workspace_are_asked_for_on_behalf_of_callers() -> None:
+    assert {"usage_breakdown", "usage_series", "usage_hours", "users_page", "groups_page"} <= set(OF_CALLERS)
+
+
+def test_a_statement_says_what_it_is_for() -> None:
+    assert [one.name for one in STATEMENTS.values() if not one.purpose.endswith((".", ":"))] == []
+
+
+def test_a_statement_that_reads_a_workspace_says_which() -> None:
+    # Row-level security would be enough for the answer, but does not lead a query to its shard.
+    without = {name for name, one in STATEMENTS.items() if "workspace_id" not in one.parameters}
+    assert without <= {"workspace_by_slug", "ensure_usage_partitions"}
+
+
+def test_every_statement_is_used() -> None:
+    named = {call.args[0].value for _, call in runs() if isinstance(call.args[0], ast.Constant)}
+    assert named | BUILT == set(STATEMENTS)
+
+
+def test_every_parameter_is_given_and_nothing_else() -> None:
+    wrong = []
+    for path, call in runs():
+        if not isinstance(call.args[0], ast.Constant):
+            continue
+        takes = set(STATEMENTS[str(call.args[0].value)].parameters)
+        given = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+        is_whole = all(keyword.arg is not None for keyword in call.keywords)
+        if not given <= takes or (is_whole and given != takes):
+            wrong.append(f"{path}:{call.lineno} gives {sorted(given)} where {sorted(takes)} are taken")
+    assert wrong == []
+
+
+def test_a_parameter_has_one_type_in_a_statement() -> None:
+    for path, text in sql_files():
+        for statement in text.split("-- name: "):
+            types = set(re.findall(r"%\((\w+)\)s(::\w+(?:\[\])?)?", statement))
+            assert "" not in {type_ for _, type_ in types}, f"{path}: a parameter without a type"
+            assert len(types) == len({name for name, _ in types}), f"{path}: {statement.splitlines()[0]}"
+
+
+def test_every_fragment_is_included() -> None:
+    for path, text in sql_files():
+        fragments = set(re.findall(r"^-- fragment: (\w+)$", text, re.MULTILINE))
+        assert fragments == set(re.findall(r"^ *-- include (\w+)$", text, re.MULTILINE)), path
+
+
+def runs() -> Iterator[tuple[Path, ast.Call]]:
+    """Yield the calls that run a named statement: `conn.rows("name", ...)`."""
+    for path, call in calls(*FLOORS):
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "rows" and call.args:
+            yield path, call
+
+
+def sql_files() -> Iterator[tuple[Path, str]]:
+    for path, text in texts().items():
+        if path.suffix == ".sql":
+            yield path, text

@@ -1,0 +1,380 @@
+"""Totals, breakdowns and series against a second implementation: plain Python over the list of events."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from random import Random
+from typing import Any, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from creditdesk.credits.permitted import PermittedScopes
+from creditdesk.credits.ranges import Range, range_of_days, range_of_instants
+from creditdesk.credits.series import Interval, Series, series_of
+from creditdesk.credits.usage import (
+    NO_GROUP,
+    Breakdown,
+    BreakdownRow,
+    Cell,
+    Dimension,
+    Figures,
+    Filter,
+    Key,
+    Ordering,
+    UsageQuery,
+    usage_of,
+)
+from creditdesk.credits.usage_events import UsageEvent, UserBy
+from support.ledgers import Desk, Ledger
+
+ZONES = ("UTC", "Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe", "America/Santiago")
+FIRST = datetime(2026, 2, 20, tzinfo=UTC)
+DAYS = 260
+NOW = FIRST + timedelta(days=DAYS + 1)
+GROUPS = ("red", "blue", "green")
+USERS = ("u1", "u2", "u3", "u4", "u5", "u6", "u7")
+# Not in the order of any language's dictionary: rows that tie are ordered bytewise.
+PRODUCTS, MODELS = ("p", "Q", "é"), ("m", "N", "o")
+QUESTIONS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An event and what it was charged to."""
+
+    event: UsageEvent
+    user_id: UUID
+    group_id: UUID
+
+    @property
+    def figures(self) -> Figures:
+        event = self.event
+        requests = 1 if event.corrects is None else 0
+        return Figures(event.credits or 0, requests, event.input_tokens, event.cached_input_tokens, event.output_tokens)
+
+    def value(self, dimension: Dimension) -> UUID | str:
+        match dimension:
+            case Dimension.USER:
+                return self.user_id
+            case Dimension.GROUP:
+                return self.group_id
+            case Dimension.PRODUCT:
+                return self.event.product
+            case Dimension.MODEL:
+                return self.event.model
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """A workspace whose people have moved since some of its events."""
+
+    ledger: Ledger
+    uses: tuple[Use, ...]
+    members: dict[UUID, frozenset[UUID]]
+
+
+def offset_changes(zone: str) -> list[datetime]:
+    """Return the moments at which a zone's clocks change."""
+    hours = [FIRST + timedelta(minutes=30 * step) for step in range(DAYS * 48)]
+    offsets = [hour.astimezone(ZoneInfo(zone)).utcoffset() for hour in hours]
+    return [hour for hour, before, after in zip(hours[1:], offsets, offsets[1:], strict=False) if before != after]
+
+
+def random_events(random: Random, ledger: Ledger, count: int, batch: int) -> list[UsageEvent]:
+    changes = offset_changes(ledger.zone)
+    events = []
+    for number in range(count):
+        at = FIRST + timedelta(seconds=random.randrange(DAYS * 86_400), microseconds=random.choice((0, 1, 999_999)))
+        if changes and number % 10 == 0:
+            at = random.choice(changes) + timedelta(minutes=random.randrange(-240, 240))
+        events.append(
+            UsageEvent(
+                "s",
+                f"{batch}-{number}",
+                at,
+                UserBy(id=ledger.users[random.choice(USERS)]),
+                random.choice(PRODUCTS),
+                random.choice(MODELS),
+                # Few values, so that many rows tie.
+                credits=random.choice((0, 1, 5, 1_000_000, random.randrange(10**7))),
+                input_tokens=random.randrange(9),
+                cached_input_tokens=random.randrange(9),
+                output_tokens=random.randrange(9),
+            )
+        )
+    return events
+
+
+@pytest.fixture(scope="module", params=ZONES)
+def population(request: pytest.FixtureRequest, desk: Desk) -> Population:
+    zone: str = request.param
+    random = Random(zone)  # noqa: S311 - dice, not a secret
+    ledger = Ledger(desk, zone)
+    ledger.put_groups(*GROUPS)
+    uses: list[Use] = []
+    members: dict[UUID, frozenset[UUID]] = {}
+    for batch in range(3):
+        homes: dict[UUID, UUID] = {}
+        for name in USERS:
+            home, groups = random.choice([*GROUPS, None]), random.sample(GROUPS, random.randint(0, 3))
+            user_id = ledger.put_user(name, home=home, groups=groups)
+            homes[user_id] = ledger.groups[home] if home else NO_GROUP
+            members[user_id] = frozenset(ledger.groups[group] for group in groups)
+        new = []
+        for event in random_events(random, ledger, 900, batch):
+            assert event.user.id
+            new.append(Use(event, event.user.id, homes[event.user.id]))
+        # Corrections are charged to whom the use was charged to, wherever that user is now.
+        correctable = [use for use in uses or new if use.event.corrects is None]
+        for number, use in enumerate(random.sample(correctable, 60)):
+            event = replace(
+                use.event,
+                id=f"{batch}-c{number}",
+                at=use.event.at + timedelta(hours=random.randrange(48)),
+                credits=-(use.event.credits or 0),
+                corrects=use.event.id,
+            )
+            new.append(replace(use, event=event))
+        recorded = ledger.record(*(use.event for use in new), now=NOW)
+        assert (recorded.accepted, recorded.rejected) == (len(new), ())
+        uses += new
+    assert ledger.reconciled().differences == ()
+    return Population(ledger, tuple(uses), members)
+
+
+# What is asked.
+
+
+def random_range(random: Random, zone: str, *, longest: int) -> Range:
+    start = FIRST + timedelta(seconds=random.randrange(DAYS * 86_400))
+    if random.random() < 0.2 and offset_changes(zone):
+        start = random.choice(offset_changes(zone)) - timedelta(minutes=random.randrange(0, 2880, 15))
+    lengths = [600, 5000, 86_400, 3 * 86_400, 40 * 86_400, 100 * 86_400]
+    end = start + timedelta(seconds=random.choice([length for length in lengths if length <= longest * 86_400]))
+    if random.random() < 0.6:
+        days = [moment.astimezone(ZoneInfo(zone)).date() for moment in (start, end)]
+        return range_of_days(days[0], days[1], zone=zone)
+    return range_of_instants(start, end, zone=zone)
+
+
+def random_filter(random: Random, ledger: Ledger) -> Filter:
+    def perhaps(values: Iterable[Any]) -> Any:
+        return tuple(values) if random.random() < 0.2 else None
+
+    return Filter(
+        users=perhaps(random.sample(sorted(ledger.users.values()), 3)),
+        groups=perhaps(random.sample(sorted(ledger.groups.values()), random.randrange(3))),
+        products=perhaps(["Q"]),
+        models=perhaps(["m", "no such model"]),
+    )
+
+
+def random_cells(random: Random, ledger: Ledger) -> list[Cell]:
+    """Return cells of one shape."""
+    groups = sorted(ledger.groups.values())
+    choices: dict[str, Sequence[Any]] = {
+        "user_id": sorted(ledger.users.values()),
+        "group_id": [*groups, NO_GROUP],
+        "product": PRODUCTS,
+        "model": MODELS,
+        "members_of": groups,
+    }
+    parts = [part for part in choices if random.random() < 0.3]
+    return [Cell(**{part: random.choice(choices[part]) for part in parts}) for _ in range(random.randint(1, 4))]
+
+
+def random_caller(random: Random, ledger: Ledger) -> PermittedScopes:
+    user_id = random.choice(sorted(ledger.users.values()))
+    managed = frozenset(random.sample(sorted(ledger.groups.values()), 1))
+    match random.randrange(4):
+        case 0:
+            return PermittedScopes(ledger.workspace_id, False, user_id, frozenset())  # noqa: FBT003 - no everyone
+        case 1:
+            return PermittedScopes(ledger.workspace_id, False, user_id, managed)  # noqa: FBT003 - no everyone
+        case _:
+            return ledger.everyone
+
+
+# The answers, from the list of events.
+
+
+def may_read(population: Population, caller: PermittedScopes, cell: Cell) -> bool:
+    if caller.everyone or cell.group_id in caller.managed_groups or cell.members_of in caller.managed_groups:
+        return True
+    if cell.user_id is None:
+        return False
+    return cell.user_id == caller.user_id or bool(population.members[cell.user_id] & caller.managed_groups)
+
+
+def uses_in(population: Population, caller: PermittedScopes, cell: Cell, query: UsageQuery) -> list[Use]:
+    if not may_read(population, caller, cell):
+        return []
+
+    def fits(use: Use) -> bool:
+        event, narrowed = use.event, query.filter
+        return (
+            query.range.start <= event.at < query.range.end
+            and cell.user_id in (None, use.user_id)
+            and cell.group_id in (None, use.group_id)
+            and cell.product in (None, event.product)
+            and cell.model in (None, event.model)
+            # A user who was broken out of a group's members needs no looking up again.
+            and (
+                cell.members_of is None
+                or cell.user_id is not None
+                or cell.members_of in population.members[use.user_id]
+            )
+            and (narrowed.users is None or use.user_id in narrowed.users)
+            and (narrowed.groups is None or use.group_id in narrowed.groups)
+            and (narrowed.products is None or event.product in narrowed.products)
+            and (narrowed.models is None or event.model in narrowed.models)
+        )
+
+    return [use for use in population.uses if fits(use)]
+
+
+def added(figures: Iterable[Figures]) -> Figures:
+    names = Figures.__slots__
+    listed = list(figures)
+    return Figures(*(sum(getattr(one, name) for one in listed) for name in names))
+
+
+def keyed(uses: Iterable[Use], by: Sequence[Dimension]) -> dict[Key, list[Use]]:
+    names = {Dimension.USER: "user_id", Dimension.GROUP: "group_id", Dimension.PRODUCT: "product"}
+    found: dict[Key, list[Use]] = defaultdict(list)
+    for use in uses:
+        values = {names.get(dimension, "model"): use.value(dimension) for dimension in by}
+        found[Key(**cast("Any", values))].append(use)
+    return found
+
+
+def ties(key: Key) -> tuple[bytes, bytes, UUID, UUID]:
+    return (key.product or "").encode(), (key.model or "").encode(), key.user_id or NO_GROUP, key.group_id or NO_GROUP
+
+
+def rank(figures: Figures, ordering: Ordering) -> int:
+    match ordering:
+        case Ordering.CREDITS_DESC:
+            return -figures.credits
+        case Ordering.CREDITS_ASC:
+            return figures.credits
+        case Ordering.REQUESTS_DESC:
+            return -figures.requests
+        case Ordering.TOKENS_DESC:
+            return -(figures.input_tokens + figures.cached_input_tokens + figures.output_tokens)
+
+
+def expected_breakdown(uses: Iterable[Use], query: UsageQuery) -> Breakdown:
+    rows = [BreakdownRow(key, added(use.figures for use in inside)) for key, inside in keyed(uses, query.by).items()]
+    rows.sort(key=lambda row: (rank(row.figures, query.ordering), *ties(row.key)))
+    others = rows[query.first :]
+    return Breakdown(tuple(rows[: query.first]), added(row.figures for row in others), len(others))
+
+
+@cache
+def day_start(day: date, zone: str) -> datetime:
+    """Find the first moment that a zone's calendar shows this day, by halving."""
+    early, late = (datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=days) for days in (-2, 2))
+    while late - early > timedelta(seconds=1):
+        middle = early + (late - early) // 2
+        middle = middle.replace(microsecond=0)
+        if middle.astimezone(ZoneInfo(zone)).date() >= day:
+            late = middle
+        else:
+            early = middle
+    return late
+
+
+def point_of(moment: datetime, interval: Interval, zone: str) -> datetime:
+    """Return the start of the point that a moment is in."""
+    local = moment.astimezone(ZoneInfo(zone))
+    match interval:
+        case Interval.HOUR:
+            # As date_trunc('hour', at, zone) has it: the clock's own hour, also where clocks change by half of one.
+            return moment - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        case Interval.DAY:
+            return day_start(local.date(), zone)
+        case Interval.WEEK:
+            return day_start(local.date() - timedelta(days=local.weekday()), zone)
+        case Interval.MONTH:
+            return day_start(local.date().replace(day=1), zone)
+
+
+def points_in(range_: Range, interval: Interval) -> list[datetime]:
+    step = timedelta(minutes=10) if interval is Interval.HOUR else timedelta(hours=6)
+    moments, moment = [range_.end - timedelta(microseconds=1)], range_.start
+    while moment < range_.end:
+        moments.append(moment)
+        moment += step
+    return sorted({point_of(moment, interval, range_.zone) for moment in moments})
+
+
+def expected_series(uses: list[Use], query: UsageQuery, interval: Interval) -> tuple[Series, ...]:
+    starts = points_in(query.range, interval)
+
+    def shown(key: Key | None, inside: Iterable[Use]) -> Series:
+        points: dict[datetime, list[Figures]] = defaultdict(list)
+        for use in inside:
+            points[point_of(use.event.at, interval, query.range.zone)].append(use.figures)
+        assert set(points) <= set(starts)
+        return Series(key, tuple((start, added(points[start])) for start in starts))
+
+    if not query.by:
+        return (shown(Key(), uses),)
+    found = keyed(uses, query.by)
+    ranked = sorted(found, key=lambda key: (-added(use.figures for use in found[key]).credits, *ties(key)))
+    rest = [use for key in ranked[query.first :] for use in found[key]]
+    return tuple(shown(key, found[key]) for key in ranked[: query.first]) + ((shown(None, rest),) if rest else ())
+
+
+def asked(population: Population, random: Random, *, longest: int = 400) -> UsageQuery:
+    return UsageQuery(
+        random_range(random, population.ledger.zone, longest=longest),
+        random_filter(random, population.ledger),
+        tuple(random.sample(list(Dimension), random.randrange(5))),
+        first=random.choice((1, 2, 50)),
+        ordering=random.choice(list(Ordering)),
+    )
+
+
+def test_breakdowns_are_what_the_events_say_whatever_is_asked(population: Population) -> None:
+    random, ledger = Random(1), population.ledger  # noqa: S311 - dice, not a secret
+    for _ in range(QUESTIONS):
+        query, cells = asked(population, random), random_cells(random, ledger)
+        caller = random_caller(random, ledger)
+        conn = ledger.desk.database.reader(caller.row_scope)
+        for cell, answer in zip(cells, ledger.desk.run(usage_of(conn, caller, cells, query)), strict=True):
+            uses = uses_in(population, caller, cell, query)
+            assert answer == expected_breakdown(uses, query), (caller, cell, query)
+            assert added([*(row.figures for row in answer.rows), answer.other]) == added(use.figures for use in uses)
+
+
+@pytest.mark.parametrize("interval", list(Interval))
+def test_series_are_what_the_events_say_and_leave_no_point_out(population: Population, interval: Interval) -> None:
+    random, ledger = Random(interval.name), population.ledger  # noqa: S311 - dice, not a secret
+    for _ in range(QUESTIONS // 3):
+        query = asked(population, random, longest=3 if interval is Interval.HOUR else 400)
+        query, cells = replace(query, by=query.by[:1]), random_cells(random, ledger)
+        caller = random_caller(random, ledger)
+        conn = ledger.desk.database.reader(caller.row_scope)
+        for cell, answer in zip(cells, ledger.desk.run(series_of(conn, caller, cells, query, interval)), strict=True):
+            uses = uses_in(population, caller, cell, query)
+            assert answer == expected_series(uses, query, interval), (caller, cell, query)
+            points = [figures for series in answer for _, figures in series.points]
+            assert added(points) == added(use.figures for use in uses)
+
+
+def test_the_hours_of_days_on_which_clocks_change_add_up_to_those_days(population: Population) -> None:
+    ledger = population.ledger
+    for change in offset_changes(ledger.zone):
+        day = change.astimezone(ZoneInfo(ledger.zone)).date()
+        query = UsageQuery(range_of_days(day - timedelta(days=1), day + timedelta(days=1), zone=ledger.zone))
+        [[total]] = [one.rows for one in ledger.desk.run(usage_of(ledger.reader, ledger.everyone, [Cell()], query))]
+        for interval in Interval:
+            [[series]] = ledger.desk.run(series_of(ledger.reader, ledger.everyone, [Cell()], query, interval))
+            assert added(figures for _, figures in series.points) == total.figures
+            assert total.figures.requests > 0

@@ -1,0 +1,440 @@
+"""Two workspaces full of people and usage, made by the product's own operations, and everybody who may call the API.
+
+Every name, address, slug, product and source carries a canary: a word that occurs nowhere else, so that an answer
+which holds it tells of its owner.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, TypeVar, cast
+from uuid import UUID, uuid5
+
+import httpx
+import psycopg
+
+from creditdesk.auth.authenticate import Authenticator
+from creditdesk.auth.claims import DEFAULT_ROLE_MAP, ClaimMapping
+from creditdesk.credits.amounts import MICRO
+from creditdesk.credits.directory import (
+    Identity,
+    NewGroup,
+    NewUser,
+    UserKind,
+    put_groups,
+    put_identities,
+    put_users,
+    put_workspace,
+)
+from creditdesk.credits.usage_events import MAX_BATCH, UsageEvent, UserBy, record_usage
+from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.graphql.endpoint import GraphQLEndpoint
+from creditdesk.graphql.ids import encode_id
+from support.databases import FreshDatabase
+from support.issuers import URL, Site
+
+T = TypeVar("T")
+
+NOW = datetime(2026, 6, 20, 10, tzinfo=UTC)
+"""Just past the last event. The endpoint has a clock of its own, so exact figures are of explicit ranges."""
+FIRST_DAY, LAST_DAY = "2026-03-12", "2026-06-20"
+"""Every event is in these days, in either workspace's zone."""
+ALL_DAYS = {"days": {"first": FIRST_DAY, "last": LAST_DAY}}
+SPRING_FORWARD = datetime(2026, 3, 29, tzinfo=UTC)
+"""A day of 23 hours in Berlin."""
+MAX_BODY_BYTES = 2_000_000
+NO_GROUP = UUID(int=0)
+
+_NAMESPACE = UUID("0b9f6f0e-90a0-4f0f-8f0a-7d1c1c3a5e55")
+_SHARED = (("chat", "small"), ("chat", "large"), ("agent", "large"), ("agent", "small"), ("api", "tiny"))
+
+
+def canary(*owner: str) -> str:
+    return "cy" + hashlib.sha256("/".join(owner).encode()).hexdigest()[:14]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of the world, by a name that is unique over both workspaces."""
+
+    name: str
+    home: str | None
+    groups: tuple[str, ...]
+    title: str = ""
+    kind: UserKind = UserKind.PERSON
+    active: bool = True
+    moves_to: str | None = None
+    """The group that becomes their only one, and their home, after their last event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A workspace of the world."""
+
+    name: str
+    zone: str
+    groups: Mapping[str, str]
+    people: tuple[Person, ...]
+    events: int
+
+
+ACME = Place(
+    "acme",
+    "Europe/Berlin",
+    {"research": "Réséarch", "design": "Design", "sales": "Sales", "platform": "Åland platform"},
+    (
+        Person("olga", "platform", ("platform",), "Olga Öwner"),
+        Person("adam", "platform", ("platform",), "Adam Admin"),
+        Person("bill", "sales", ("sales",), "Bill Billing"),
+        Person("anna", "sales", ("sales",), "Anna Analyst"),
+        Person("gina", "design", ("design",), "Gina Manager"),
+        Person("mo", "research", ("research",), "Mo Member"),
+        Person("mia", "design", ("research", "design"), "Mia Twogroups"),
+        Person("nora", None, (), "Nora Nohome"),
+        Person("robo", "platform", ("platform",), "robo", kind=UserKind.SERVICE_ACCOUNT),
+        Person("ina", "research", ("research",), "Ina Inactive", active=False),
+        Person("lee", "research", ("research",), "Lee Mover", moves_to="sales"),
+        Person("zoe", "sales", ("sales",), "Zoë Müller"),
+    ),
+    2600,
+)
+HIMAL = Place(
+    "himal",
+    "Asia/Kathmandu",
+    {"guides": "Guides", "bookings": "Bookings"},
+    (
+        Person("hari", "guides", ("guides",), "Hari Owner"),
+        Person("maya", "bookings", ("bookings", "guides"), "Maya Member"),
+        Person("yeti", "guides", ("guides",), "yeti", kind=UserKind.SERVICE_ACCOUNT),
+    ),
+    400,
+)
+PLACES = (ACME, HIMAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An event as it is to be charged: the ledger that figures are checked against."""
+
+    place: str
+    person: str
+    group: str | None
+    event: UsageEvent
+
+    @property
+    def requests(self) -> int:
+        return 0 if self.event.corrects else 1
+
+    @property
+    def figures(self) -> tuple[int, int, int, int, int]:
+        event = self.event
+        assert event.credits is not None
+        return event.credits, self.requests, event.input_tokens, event.cached_input_tokens, event.output_tokens
+
+
+def id_of(*thing: str) -> UUID:
+    return uuid5(_NAMESPACE, "/".join(thing))
+
+
+def workspace_id(place: str) -> UUID:
+    return id_of("workspace", place)
+
+
+def workspace_slug(place: str) -> str:
+    return f"{place}-{canary('workspace', place)}"
+
+
+def user_id(person: str) -> UUID:
+    return id_of("user", person)
+
+
+def group_id(group: str) -> UUID:
+    return id_of("group", group)
+
+
+def group_slug(group: str) -> str:
+    return f"{group}-{canary('group', group)}"
+
+
+def email_of(person: str) -> str:
+    return f"{person}.{canary('user', person)}@example.com"
+
+
+def external_id_of(person: str) -> str:
+    return f"X-{canary('user', person)}"
+
+
+def own_product(person: str, group: str | None) -> str:
+    """Return a product that this person alone uses, while they are charged to this group."""
+    return f"tool-{canary('product', person, group or '-')}"
+
+
+def shown_id(kind: str, id_: UUID) -> str:
+    """Return an id as the API shows it."""
+    return encode_id(kind, id_)
+
+
+CALLERS: Mapping[str, Mapping[str, object]] = {
+    "OWNER": {"sub": "olga", "roles": ["owner"]},
+    "ADMIN": {"sub": "adam", "roles": ["admin"]},
+    "BILLING": {"sub": "bill", "roles": ["billing"]},
+    "ANALYST": {"sub": "anna", "roles": ["analyst"]},
+    "GROUP_MANAGER": {"sub": "gina", "roles": ["group_manager"], "managed_groups": [group_slug("research")]},
+    "MEMBER": {"sub": "mo", "roles": ["member"]},
+    "READER": {"sub": "reader", "roles": ["service"], "scope": "usage:read"},
+    "WRITER": {"sub": "writer", "roles": ["service"], "scope": "usage:write"},
+    "UNMAPPED": {"sub": "zoe", "roles": ["intern"]},
+    "UNLINKED": {"sub": "stranger", "roles": ["member"]},
+    "OTHER_OWNER": {"sub": "hari", "roles": ["owner"], "workspace": workspace_slug("himal")},
+}
+"""READER and WRITER are services. UNMAPPED has no role that is known here, UNLINKED no user."""
+EVERYONE = ("OWNER", "ADMIN", "BILLING", "ANALYST", "READER")
+"""Those who see everyone's spend."""
+
+
+def _uses(place: Place) -> Iterator[Use]:
+    random = Random(place.name)  # noqa: S311 - dice, not a secret
+    span = timedelta(days=99)
+    for number in range(place.events):
+        person = place.people[min(int(random.expovariate(0.25)), len(place.people) - 1)]
+        at = NOW - timedelta(seconds=random.randrange(int(span.total_seconds())))
+        if number % 80 == 0:
+            at = SPRING_FORWARD + timedelta(minutes=random.randrange(-120, 240))
+        product, model = random.choice(_SHARED)
+        if random.random() < 0.25:
+            product, model = own_product(person.name, person.home), f"model-{product}"
+        event = UsageEvent(
+            source=f"gateway-{canary('source', place.name)}",
+            id=f"{place.name}-{number}",
+            at=at,
+            user=UserBy(id=user_id(person.name)),
+            product=product,
+            model=model,
+            credits=random.randrange(20 * MICRO),
+            input_tokens=random.randrange(5000),
+            cached_input_tokens=random.randrange(2000),
+            output_tokens=random.randrange(1000),
+            tags={"project": canary("tag", person.name)} if number % 7 == 0 else None,
+        )
+        yield Use(place.name, person.name, person.home, event)
+        if number % 40 == 0:
+            yield Use(place.name, person.name, person.home, _correction_of(event, random))
+
+
+def _correction_of(event: UsageEvent, random: Random) -> UsageEvent:
+    assert event.credits is not None
+    return UsageEvent(
+        source=event.source,
+        id=f"{event.id}-correction",
+        at=min(event.at + timedelta(hours=random.randrange(30)), NOW),
+        user=event.user,
+        product=event.product,
+        model=event.model,
+        credits=-event.credits // 2,
+        output_tokens=-event.output_tokens,
+        corrects=event.id,
+    )
+
+
+USES: tuple[Use, ...] = tuple(use for place in PLACES for use in _uses(place))
+
+
+def uses_of(place: str) -> list[Use]:
+    return [use for use in USES if use.place == place]
+
+
+def all_canaries() -> dict[str, str]:
+    """Return every canary and whose it is: `workspace/acme`, `user/mo`, `product/mo/research`, ..."""
+    owners = [(kind, place.name) for place in PLACES for kind in ("workspace", "source")]
+    for place in PLACES:
+        owners += [("group", group) for group in place.groups]
+        for person in place.people:
+            owners += [("user", person.name), ("tag", person.name), ("product", person.name, person.home or "-")]
+    return {canary(*owner): "/".join(owner) for owner in owners}
+
+
+def place_of(owner: str) -> str:
+    """Return the workspace that a canary's owner belongs to."""
+    kind, name = owner.split("/")[:2]
+    for place in PLACES:
+        names = {"group": set(place.groups), "workspace": {place.name}, "source": {place.name}}
+        if name in names.get(kind, {person.name for person in place.people}):
+            return place.name
+    raise AssertionError(owner)
+
+
+async def put_place(database: Database, place: Place, *, moved: bool = False) -> None:
+    """Put a workspace's people in place; `moved`, as they are after those who move have moved."""
+    id_ = workspace_id(place.name)
+    users, identities = [], []
+    for person in place.people:
+        moves = person.moves_to if moved else None
+        home, groups = (moves, (moves,)) if moves else (person.home, person.groups)
+        users.append(
+            NewUser(
+                id=user_id(person.name),
+                display_name=f"{person.title} {canary('user', person.name)}",
+                email=email_of(person.name) if person.kind is UserKind.PERSON else None,
+                external_id=external_id_of(person.name),
+                kind=person.kind,
+                home_group_id=group_id(home) if home else None,
+                group_ids=tuple(group_id(group) for group in groups),
+                active=person.active,
+            )
+        )
+        identities.append(Identity(URL, person.name, user_id(person.name)))
+    async with database.transaction(RowScope(DatabaseRole.ADMINISTRATOR, id_)) as conn:
+        await put_workspace(
+            conn,
+            workspace_id=id_,
+            slug=workspace_slug(place.name),
+            name=f"The {place.name} {canary('workspace', place.name)}",
+            zone=place.zone,
+            now=NOW,
+        )
+        groups_ = [
+            NewGroup(group_id(slug), group_slug(slug), f"{name} {canary('group', slug)}")
+            for slug, name in place.groups.items()
+        ]
+        await put_groups(conn, workspace_id=id_, groups=groups_, now=NOW)
+        await put_users(conn, workspace_id=id_, users=users, now=NOW)
+        await put_identities(conn, workspace_id=id_, identities=identities)
+
+
+async def record(database: Database, place: str, events: Sequence[UsageEvent], *, now: datetime = NOW) -> None:
+    """Record events, all of which are new."""
+    id_ = workspace_id(place)
+    for start in range(0, len(events), MAX_BATCH):
+        batch = events[start : start + MAX_BATCH]
+        async with database.transaction(RowScope(DatabaseRole.ADMINISTRATOR, id_)) as conn:
+            recorded = await record_usage(conn, workspace_id=id_, events=batch, now=now)
+        assert (recorded.accepted, recorded.rejected) == (len(batch), ())
+
+
+async def _fill(database: Database) -> None:
+    for place in PLACES:
+        await put_place(database, place)
+        await record(database, place.name, [use.event for use in uses_of(place.name)])
+        await put_place(database, place, moved=True)
+
+
+@dataclass
+class World:
+    """The endpoint over a filled database, in an event loop of its own that lives as long as the world."""
+
+    fresh: FreshDatabase
+    site: Site
+    runner: asyncio.Runner
+    database: Database
+    endpoint: GraphQLEndpoint
+    http: httpx.AsyncClient
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def run(self, coroutine: Any) -> Any:
+        return self.runner.run(coroutine)
+
+    def token(self, caller: str) -> str:
+        if caller not in self.tokens:
+            claims = {"workspace": workspace_slug("acme"), **CALLERS[caller]}
+            self.tokens[caller] = self.site.token(**claims)
+        return self.tokens[caller]
+
+    def headers(self, caller: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token(caller)}"}
+
+    async def posting(self, caller: str, query: str, variables: Mapping[str, Any] | None = None) -> httpx.Response:
+        body = {"query": query, "variables": variables}
+        return await self.http.post("/", json=body, headers=self.headers(caller))
+
+    async def answering(self, caller: str, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        response = await self.posting(caller, query, variables)
+        assert response.status_code == 200, response.text
+        return cast("dict[str, Any]", response.json())
+
+    def answer(self, caller: str, query: str, **variables: Any) -> dict[str, Any]:
+        """Return the whole answer, errors and all."""
+        return cast("dict[str, Any]", self.run(self.answering(caller, query, variables)))
+
+    def ask(self, caller: str, query: str, **variables: Any) -> Any:
+        """Return the data of an answer without errors."""
+        answer = self.answer(caller, query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    def errors(self, caller: str, query: str, **variables: Any) -> list[str]:
+        """Return the codes of an answer's errors."""
+        errors = self.answer(caller, query, **variables).get("errors", [])
+        return [error["extensions"]["code"] for error in errors]
+
+    def ask_together(self, asked: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        """Send (caller, query, variables) all at once, in one loop, and return their answers."""
+
+        async def all_answers() -> list[dict[str, Any]]:
+            return await asyncio.gather(*(self.answering(*one) for one in asked))
+
+        return cast("list[dict[str, Any]]", self.run(all_answers()))
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """Collect the names of the statements that run, but for those of signing in."""
+        ran: list[str] = []
+        signing_in = {"workspace_by_slug", "user_of_identity"}
+
+        def note(name: str) -> None:
+            if name not in signing_in:
+                ran.append(name)
+
+        self.database.observers.append(note)
+        try:
+            yield ran
+        finally:
+            self.database.observers.remove(note)
+
+    def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Run plain SQL past every policy."""
+        with psycopg.connect(self.fresh.superuser_dsn, autocommit=True) as connection:
+            return connection.execute(cast("Any", query), parameters).fetchall()
+
+    def row_counts(self) -> dict[str, int]:
+        """Return how many rows every table has: what a denied call does not change."""
+        names = self.sql(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
+        )
+        return {name: self.sql(f'SELECT count(*) FROM "{name}"')[0][0] for (name,) in names}  # noqa: S608 - the catalog's
+
+
+def _verifying_endpoint(database: Database, site: Site) -> GraphQLEndpoint:
+    authenticator = Authenticator(
+        verifier=site.verifier, mapping=ClaimMapping(), role_map=DEFAULT_ROLE_MAP, database=database
+    )
+    return GraphQLEndpoint(database=database, authenticator=authenticator, max_body_bytes=MAX_BODY_BYTES)
+
+
+@contextmanager
+def world_of(fresh: FreshDatabase, fill: Callable[[Database], Any] = _fill) -> Iterator[World]:
+    """Fill a database, and put the endpoint before it."""
+    with asyncio.Runner() as runner:
+        database = Database(fresh.server_dsn)
+
+        async def opened() -> World:
+            site = Site()
+            await database.open()
+            await fill(database)
+            endpoint = _verifying_endpoint(database, site)
+            http = httpx.AsyncClient(transport=httpx.ASGITransport(endpoint), base_url="http://test")
+            return World(fresh, site, runner, database, endpoint, http)
+
+        async def closed() -> None:
+            await world.http.aclose()
+            await world.site.http.aclose()
+            await database.close()
+
+        world = runner.run(opened())
+        try:
+            yield world
+        finally:
+            runner.run(closed())
