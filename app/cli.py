@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     # SIGTERM unwinds what is open, so that the embedded server is left and not forgotten.
     signal.signal(signal.SIGTERM, _terminate)
+    # A shell starts what it puts in the background with interrupts ignored; here they end whatever was started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = _run(given)
         sys.stdout.flush()

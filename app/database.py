@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from creditdesk.app.logs import configure_logs, redacted
-from creditdesk.app.settings import Settings, SettingsError
+from creditdesk.app.settings import Settings, SettingsError, forget_libpq_variables
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
 from creditdesk.db.embedded import EmbeddedServer, EmbeddedServerError
@@ -45,6 +45,7 @@ def running_database(settings: Settings, *, today: date) -> Iterator[RunningData
             settings.database_url.get_secret_value(), owner.get_secret_value() if owner is not None else None
         )
         return
+    forget_libpq_variables()
     server = embedded.start(settings.data_directory / "postgres")
     try:
         ensure_owned_database(server, NAME)

@@ -41,6 +41,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONGEST_SOURCE = 100
 _STATEMENT_SECONDS = 60
 """Nobody waits for an answer, and another import may hold the same keys."""
+_ACQUIRE_SECONDS = 2
+"""For each of six attempts: a database that is gone is told of after some twenty seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,12 @@ class _Recorder:
 
     def __init__(self, runner: asyncio.Runner, dsn: str) -> None:
         self._runner = runner
-        self.database = Database(dsn, max_connections=1, statement_timeout_seconds=_STATEMENT_SECONDS)
+        self.database = Database(
+            dsn,
+            max_connections=1,
+            statement_timeout_seconds=_STATEMENT_SECONDS,
+            acquire_timeout_seconds=_ACQUIRE_SECONDS,
+        )
         runner.run(self.database.open())
 
     def close(self) -> None:

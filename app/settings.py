@@ -270,3 +270,9 @@ def shared_metrics_directory() -> Path | None:
     """Return where the workers of one server share their metrics, if there are several; `serve` makes it."""
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     return Path(directory) if directory else None
+
+
+def forget_libpq_variables() -> None:
+    """Drop what would lead connections to the embedded server astray: a DSN cannot override PGSERVICE or PGOPTIONS."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]

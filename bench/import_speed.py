@@ -45,6 +45,9 @@ ON CONFLICT DO NOTHING
 """
 
 
+BARE_IN_SHORT = "INSERT INTO usage_event SELECT ... FROM unnest(...) ON CONFLICT DO NOTHING"
+
+
 @dataclass(frozen=True, slots=True)
 class Company:
     """A workspace of the benchmark's largest size."""
@@ -151,9 +154,8 @@ async def measured(server_dsn: str, owner_dsn: str, *, rounds: int, events: int)
         start = (datetime.now(UTC) - timedelta(days=70)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         bare_workspace = uuid4()
         for number in range(rounds + 1):
-            rows = made_up(
-                company, seed=number, count=events, start=start + number * events * timedelta(days=1) / 27_000
-            )
+            since = start + number * events * timedelta(days=1) / EVENTS_A_DAY
+            rows = made_up(company, seed=number, count=events, start=since)
             sides: list[Callable[[], Coroutine[None, None, None]]] = [
                 lambda rows=rows: recorded(database, company, rows),  # type: ignore[misc]
                 lambda rows=rows: inserted(connection, bare_workspace, company, rows),  # type: ignore[misc]
@@ -182,11 +184,11 @@ def report(results: Sequence[tuple[float, float]], *, command: str, events: int)
 `{command}`, {datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores,
 Python {platform.python_version()}, embedded PostgreSQL with its durable settings.
 
-A workspace of {USERS:,} users in {GROUPS} groups with {EVENTS_A_DAY:,} events a day; {events:,} events a round in batches
-of {MAX_BATCH}, a transaction each, on one connection. *Recorded* is `record_usage` as the API and the import call it:
+A workspace of {USERS:,} users in {GROUPS} groups with {EVENTS_A_DAY:,} events a day; {events:,} events a round in
+batches of {MAX_BATCH}, a transaction each, on one connection. *Recorded* is `record_usage` as the API and the import call it:
 events checked, users resolved, each event exactly once, five rollups kept, row-level security on. *Bare* is
-`INSERT INTO usage_event SELECT ... FROM unnest(...) ON CONFLICT DO NOTHING` of the same rows by the table's owner. The two
-take turns, after a round that is not counted. Only the ratio means anything.
+`{BARE_IN_SHORT}` of the same rows by the table's owner.
+The two take turns, after a round that is not counted. Only the ratio means anything.
 
 | round | recorded, events/s | bare, events/s | ratio |
 | --- | --- | --- | --- |
@@ -203,7 +205,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=30_000)
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cd-bench-", dir="/tmp") as place:  # noqa: S108 - short, for a socket's path
+    with tempfile.TemporaryDirectory(prefix="cd-bench-", dir="/tmp") as place:  # short, for a socket's path
         Path(place).chmod(0o755)  # as root the server runs as another account
         server = embedded.start(Path(place) / "postgres")
         try:

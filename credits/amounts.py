@@ -35,6 +35,6 @@ def credits_of(amount: Decimal) -> Credits:
     """Return the micro-credits of an exact decimal; raise InvalidInputError past six decimals."""
     # A fraction, since decimals are multiplied to 28 digits only and would lose the rest without a word.
     micro = Fraction(amount) * MICRO if amount.is_finite() else None
-    if micro is None or not micro.is_integer():
+    if micro is None or micro.denominator != 1:
         raise InvalidInputError("Credits are a number with at most six decimals.")
     return Credits(int(micro))

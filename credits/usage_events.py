@@ -1,6 +1,6 @@
 """Recording usage: batches of events, each exactly once, with every rollup in the same transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import orjson
 from creditdesk.credits.amounts import MICRO
 from creditdesk.credits.errors import BatchSizeError, ErrorCode, EventError
 from creditdesk.db.connections import Connection
+from creditdesk.db.errors import DatabaseUnavailable
 
 MAX_BATCH = 1000
 MAX_CREDITS = 1_000_000_000 * MICRO
@@ -73,7 +74,7 @@ class Recorded:
 class _Charged(NamedTuple):
     """An event, where it stands in the batch, and who is charged. A tuple, since a batch makes a thousand of them."""
 
-    index: int
+    position: int
     event: UsageEvent
     user_id: UUID
     group_id: UUID | None
@@ -139,6 +140,16 @@ async def record_usage(
     return batch.recorded()
 
 
+class _Original(NamedTuple):
+    """What a correction points to."""
+
+    user_id: UUID
+    group_id: UUID | None
+    product: str
+    model: str
+    is_correction: bool
+
+
 class _Batch:
     """One call of record_usage: what has become of its events so far."""
 
@@ -157,34 +168,21 @@ class _Batch:
         self._rejected.append(Rejection(index, code, message or code.value))
 
     async def record(self, events: Sequence[UsageEvent]) -> None:
-        fit = list(self._fit(events))
-        charged = await self._charge([(i, event) for i, event in fit if event.corrects is None])
-        if charged:
-            await self._write(charged)
-        corrections = [(i, event) for i, event in fit if event.corrects is not None]
-        if corrections:
-            # After the uses, so that a correction may come in the same batch as what it corrects.
-            corrected = await self._charge_as_original(await self._charge(corrections))
-            if corrected:
-                await self._write(corrected)
+        charged = await self._charge(list(self._fit(events)))
+        uses = [one for one in charged if one.event.corrects is None]
+        corrections = await self._charge_as_original([one for one in charged if one.event.corrects is not None], uses)
+        if uses or corrections:
+            # In one statement, whose parts lock in one order: two of them would let two writers wait for each other.
+            await self._write([*uses, *corrections])
 
-    def _fit(self, events: Sequence[UsageEvent]) -> list[tuple[int, UsageEvent]]:
-        first_of: dict[tuple[str, str], UsageEvent] = {}
-        fit = []
+    def _fit(self, events: Sequence[UsageEvent]) -> Iterator[tuple[int, UsageEvent]]:
         for index, event in enumerate(events):
             try:
                 check_event(event, now=self._now)
             except EventError as error:
                 self._reject(index, error.code, error.message)
-                continue
-            first = first_of.setdefault((event.source, event.id), event)
-            if first is event:
-                fit.append((index, event))
-            elif first == event:
-                self._duplicates += 1
             else:
-                self._reject(index, ErrorCode.IDEMPOTENCY_CONFLICT)
-        return fit
+                yield index, event
 
     async def _charge(self, events: Sequence[tuple[int, UsageEvent]]) -> list[_Charged]:
         """Name each event's user, and the group that is charged: the user's home group as it is now."""
@@ -216,49 +214,66 @@ class _Batch:
                     self._reject(index, ErrorCode.UNKNOWN_USER)
         return charged
 
-    async def _charge_as_original(self, corrections: Sequence[_Charged]) -> list[_Charged]:
-        """Charge each correction to the group that paid for the use it corrects."""
-        if not corrections:
-            return []
+    async def _originals(self, corrections: Sequence[_Charged]) -> dict[tuple[str, str | None], _Original]:
+        """Find the recorded events that these corrections point to."""
         rows = await self._conn.rows(
             "events_by_key",
             workspace_id=self._workspace_id,
             sources=[one.event.source for one in corrections],
             ids=[one.event.corrects for one in corrections],
         )
-        originals = {(source, id_): rest for source, id_, *rest in rows}
+        return {(source, id_): _Original(*original) for source, id_, *original in rows}
+
+    async def _charge_as_original(self, corrections: Sequence[_Charged], uses: Sequence[_Charged]) -> list[_Charged]:
+        """Charge each correction to the group that paid for the use it corrects, which may be in the same batch."""
+        if not corrections:
+            return []
+        originals = await self._originals(corrections)
+        for use in uses:
+            known = _Original(use.user_id, use.group_id, use.event.product, use.event.model, is_correction=False)
+            originals.setdefault((use.event.source, use.event.id), known)
         charged = []
         for one in corrections:
-            match originals.get((one.event.source, one.event.corrects)):
-                case [user_id, group_id, product, model, False] if (user_id, product, model) == (
-                    one.user_id,
-                    one.event.product,
-                    one.event.model,
-                ):
-                    charged.append(_Charged(one.index, one.event, one.user_id, group_id))
-                case [_, _, _, _, False]:
-                    self._reject(
-                        one.index,
-                        ErrorCode.INVALID_EVENT,
-                        "A correction has the user, product and model of what it corrects.",
-                    )
-                case _:
-                    self._reject(one.index, ErrorCode.UNKNOWN_EVENT)
+            original = originals.get((one.event.source, one.event.corrects))
+            if original is None or original.is_correction:
+                self._reject(one.position, ErrorCode.UNKNOWN_EVENT)
+            elif original[:1] + original[2:4] != (one.user_id, one.event.product, one.event.model):
+                message = "A correction has the user, product and model of what it corrects."
+                self._reject(one.position, ErrorCode.INVALID_EVENT, message)
+            else:
+                charged.append(one._replace(group_id=original.group_id))
         return charged
 
     async def _write(self, charged: Sequence[_Charged]) -> None:
+        firsts: dict[tuple[str, str], _Charged] = {}
+        for one in charged:
+            firsts.setdefault((one.event.source, one.event.id), one)
+        written = list(firsts.values())
         rows = await self._conn.rows(
             "record_usage_events",
             workspace_id=self._workspace_id,
             recorded_at=self._now,
-            groups=[one.group_id for one in charged],
-            requests=[1 if one.event.corrects is None else 0 for one in charged],
-            **_columns(charged),
+            groups=[one.group_id for one in written],
+            requests=[1 if one.event.corrects is None else 0 for one in written],
+            **_columns(written),
         )
         self._accepted += len(rows)
         if len(rows) < len(charged):
-            new = {nth for (nth,) in rows}
-            await self._compare([one for nth, one in enumerate(charged, start=1) if nth not in new])
+            new = [written[nth - 1] for (nth,) in rows]
+            positions = {one.position for one in new}
+            await self._compare([one for one in charged if one.position not in positions])
+            await self._check_originals([one for one in new if one.event.corrects is not None])
+
+    async def _check_originals(self, corrections: Sequence[_Charged]) -> None:
+        """Raise DatabaseUnavailable where another writer was first with a use of this batch, and charged it elsewhere.
+
+        The transaction is then undone; sent again, the corrections find what that writer recorded.
+        """
+        originals = await self._originals(corrections) if corrections else {}
+        for one in corrections:
+            original = originals[one.event.source, one.event.corrects]
+            if original != (one.user_id, one.group_id, one.event.product, one.event.model, False):
+                raise DatabaseUnavailable(DatabaseUnavailable.__doc__)
 
     async def _compare(self, known: Sequence[_Charged]) -> None:
         """Tell the duplicates from the conflicts among events whose source and id are recorded already."""
@@ -267,7 +282,7 @@ class _Batch:
         self._duplicates += len(alike)
         for nth, one in enumerate(known, start=1):
             if nth not in alike:
-                self._reject(one.index, ErrorCode.IDEMPOTENCY_CONFLICT)
+                self._reject(one.position, ErrorCode.IDEMPOTENCY_CONFLICT)
 
 
 def _columns(charged: Sequence[_Charged]) -> dict[str, list[object]]:

@@ -1,7 +1,7 @@
 """One pool, two ways through it: a read in one message, and a transaction. Row-level security is on in both."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -204,13 +204,26 @@ class Database:
 async def _read_in_one_message(
     connection: _ServerConnection, scope: RowScope, statement: Statement, parameters: dict[str, object]
 ) -> list[Row]:
+    try:
+        return await _executed(connection, scope, statement, parameters)
+    except pg.InvalidSqlStatementName:
+        # A rollback makes psycopg deallocate every statement of the session, ours among them.
+        connection.prepared.clear()
+        return await _executed(connection, scope, statement, parameters)
+
+
+async def _executed(
+    connection: _ServerConnection, scope: RowScope, statement: Statement, parameters: dict[str, object]
+) -> list[Row]:
     cursor = psycopg.AsyncClientCursor(connection)
     # A statement shared by two roles would be planned again at every switch, so each role has its own.
     name = sql.Identifier(f"{statement.name}_{scope.role.name.lower()}")
     context = scope.context()
     if (statement.name, scope.role) not in connection.prepared:
-        prepare = sql.SQL("{}; PREPARE {} AS {}").format(context, name, sql.SQL(statement.text))  # type: ignore[arg-type]
-        await cursor.execute(prepare)
+        prepare = sql.SQL("{}; PREPARE {} AS {}").format(context, name, sql.SQL(statement.text))
+        # It is there already where the request that prepared it was cancelled right then.
+        with suppress(pg.DuplicatePreparedStatement):
+            await cursor.execute(prepare)
         connection.prepared.add((statement.name, scope.role))
     arguments = sql.SQL(", ").join(sql.Literal(parameters[key]) for key in statement.parameters)
     call = sql.SQL("({})").format(arguments) if statement.parameters else sql.SQL("")
@@ -251,7 +264,7 @@ class _Transaction:
         arguments: Sequence[object] = [parameters[key] for key in found.parameters]
         try:
             cursor = psycopg.AsyncRawCursor(self.connection)
-            await cursor.execute(found.text, arguments, binary=True)  # type: ignore[arg-type]
+            await cursor.execute(found.text, arguments, binary=True)
             return await cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise _translated(error) from error

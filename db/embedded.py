@@ -81,7 +81,9 @@ def start(directory: Path, *, account: str | None = None) -> EmbeddedServer:
             try:
                 _bring_up(home, runs_as, lock)
             except BaseException:
-                _drop(share)
+                # An interrupt too: what was launched for us alone must not outlive us.
+                if _give_up(share):
+                    postmaster.stop(home)
                 raise
             return EmbeddedServer(asked, home, runs_as, share)
 

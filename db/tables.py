@@ -25,7 +25,7 @@ def _text() -> Any:
 
 
 def _moment(**options: Any) -> Any:
-    return Field(sa_type=DateTime(timezone=True), **options)  # type: ignore[call-overload]
+    return Field(sa_type=DateTime(timezone=True), **options)
 
 
 def _count(**options: Any) -> Any:

@@ -118,9 +118,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise CommandFailed(
-            f"Cannot listen on {host}:{port} ({error.strerror}): name another port with --port."
-        ) from None
+        why = os.strerror(error.errno) if error.errno else str(error)  # its own text repeats the port
+        raise CommandFailed(f"Cannot listen on {host}:{port} ({why}): name another port with --port.") from None
     with listener:
         yield listener
 
@@ -185,11 +184,15 @@ async def _serve(
 
     def stop() -> None:
         for server in servers:
-            server.force_exit = server.should_exit  # the second time, without waiting for requests
             server.should_exit = True
 
+    def stop_by_signal() -> None:
+        for server in servers:
+            server.force_exit = server.should_exit  # the second time, without waiting for requests
+        stop()
+
     for ending in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(ending, stop)
+        asyncio.get_running_loop().add_signal_handler(ending, stop_by_signal)
     serving = [asyncio.create_task(server.serve([one])) for server, one in zip(servers, listeners, strict=True)]
     while not all(server.started for server in servers) and not any(task.done() for task in serving):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.02)

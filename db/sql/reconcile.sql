@@ -1,5 +1,6 @@
 -- fragment: reconcile_differences
--- Keys where the rollup and the sum of the events are not the same, or only one of them is there.
+-- Keys where the rollup and the sum of the events are not the same, or only one of them is there. Names are quoted in
+-- keys, since they may hold spaces: two keys would be shown, and joined, as one.
 SELECT key, e.figures, r.figures
 FROM from_events AS e
 FULL JOIN from_rollup AS r USING (key)
@@ -30,13 +31,13 @@ event AS (
 WITH
   -- include reconcile_events
 , from_events AS (
-  SELECT concat_ws(' ', day, user_id, charged, product, model) AS key,
+  SELECT format('%s %s %s %L %L', day, user_id, charged, product, model) AS key,
     -- include reconcile_figures
   FROM event
   GROUP BY day, user_id, charged, product, model
 ),
 from_rollup AS (
-  SELECT concat_ws(' ', day, user_id, group_id, product, model) AS key,
+  SELECT format('%s %s %s %L %L', day, user_id, group_id, product, model) AS key,
     -- include reconcile_figures
   FROM rollup_user_detail_day
   WHERE workspace_id = %(workspace_id)s::uuid
@@ -90,13 +91,13 @@ from_rollup AS (
 WITH
   -- include reconcile_events
 , from_events AS (
-  SELECT concat_ws(' ', day, charged, product, model) AS key,
+  SELECT format('%s %s %L %L', day, charged, product, model) AS key,
     -- include reconcile_figures
   FROM event
   GROUP BY day, charged, product, model
 ),
 from_rollup AS (
-  SELECT concat_ws(' ', day, group_id, product, model) AS key,
+  SELECT format('%s %s %L %L', day, group_id, product, model) AS key,
     -- include reconcile_figures
   FROM rollup_group_day
   WHERE workspace_id = %(workspace_id)s::uuid
@@ -110,13 +111,13 @@ from_rollup AS (
 WITH
   -- include reconcile_events
 , from_events AS (
-  SELECT concat_ws(' ', hour, charged, product, model) AS key,
+  SELECT format('%s %s %L %L', hour, charged, product, model) AS key,
     -- include reconcile_figures
   FROM event
   GROUP BY hour, charged, product, model
 ),
 from_rollup AS (
-  SELECT concat_ws(' ', hour, group_id, product, model) AS key,
+  SELECT format('%s %s %L %L', hour, group_id, product, model) AS key,
     -- include reconcile_figures
   FROM rollup_group_hour
   WHERE workspace_id = %(workspace_id)s::uuid
@@ -129,13 +130,13 @@ from_rollup AS (
 -- Events without a key, keys without an event, and keys with more than one.
 SELECT key, e.events, k.keys
 FROM (
-  SELECT concat_ws(' ', source, external_id, user_id, at) AS key, count(*) AS events
+  SELECT format('%L %L %s %s', source, external_id, user_id, at) AS key, count(*) AS events
   FROM usage_event
   WHERE workspace_id = %(workspace_id)s::uuid
   GROUP BY source, external_id, user_id, at
 ) AS e
 FULL JOIN (
-  SELECT concat_ws(' ', source, external_id, user_id, at) AS key, 1::bigint AS keys
+  SELECT format('%L %L %s %s', source, external_id, user_id, at) AS key, 1::bigint AS keys
   FROM usage_event_key
   WHERE workspace_id = %(workspace_id)s::uuid
 ) AS k USING (key)

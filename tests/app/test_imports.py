@@ -104,8 +104,8 @@ def test_credits_are_exact_however_they_are_written(written: bytes, micro: int) 
 @pytest.mark.parametrize(
     "written",
     [
-        b"1e-7", b"1.0000000000000000000000000000000001", b"1e999999999", b"1e99999999999999999999", b"NaN", b"Infinity",
-        b'"1e3"', b'" 1"', b'"1,5"', b"true", b"[1]", b'"\\u0661"',
+        b"1e-7", b"1.0000000000000000000000000000000001", b"1e999999999", b"1e99999999999999999999", b"NaN",
+        b"Infinity", b'"1e3"', b'" 1"', b'"1,5"', b"true", b"[1]", b'"\\u0661"',
     ],
 )  # fmt: skip
 def test_credits_that_are_not_exact_are_refused(written: bytes) -> None:
@@ -161,8 +161,8 @@ def test_a_source_that_counts_cached_tokens_as_input_has_them_taken_off() -> Non
 
 @pytest.mark.parametrize(
     ("header", "reason"),
-    [(b"id,at,id", "The column 'id' is there twice."), (b"id,tag.", "There is no field 'tag.'."), (b"ID", "no field 'ID'")],
-)  # fmt: skip
+    [(b"id,at,id", "The column 'id' is there twice."), (b"id,tag.", "no field 'tag.'."), (b"ID", "no field 'ID'")],
+)
 def test_a_header_names_known_columns_once(header: bytes, reason: str) -> None:
     with pytest.raises(CreditError, match=reason):
         csv_header(header)
@@ -263,7 +263,13 @@ def test_bad_lines_are_reported_and_do_not_keep_the_others_out(
 ) -> None:
     file, report = tmp_path / "usage.jsonl", tmp_path / "report.jsonl"
     good = event_lines(range(3))
-    bad = [b"nonsense\n", b'"' + b"x" * 1_000_000 + b'"\n', line(id="x", externalId="nobody"), line(id="y", credits="-1"), b"\xff\n"]
+    bad = [
+        b"nonsense\n",
+        b'"' + b"x" * 1_000_000 + b'"\n',
+        line(id="x", externalId="nobody"),
+        line(id="y", credits="-1"),
+        b"\xff\n",
+    ]
     bad += [b"\0\n", line(id="\ud800"), line(id="e-0")]
     file.write_bytes(b"".join([good[0], b"\n", *bad, good[1], good[2].rstrip()]))
     assert imported(workspace, str(file), "--report", str(report)) == 3

@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from creditdesk.app.cli import COMMANDS
+from creditdesk.app.import_lines import Conventions, csv_fields, csv_header, event_of, json_fields
 from creditdesk.app.settings import SETTINGS, Setting
 from creditdesk.credits.errors import ErrorCode
 from support.repository import FLOORS, ROOT, make_targets, texts
@@ -25,7 +26,7 @@ REGISTRY = re.compile(
     r"public[.]ecr[.]aws|crates[.]io|rubygems[.]org|proxy[.]golang[.]org|conda[.]anaconda[.]org|artifactor[y]|--index-ur[l]"
 )
 TOP = "|".join(re.escape(name) for name in (*FLOORS, "tests", "docs", "bench", ".src", ".ci"))
-PLACE = re.compile(rf"`((?:{TOP})/[\w./-]*|[\w.-]+\.(?:md|toml|lock|graphql))`|\]\(([^)#:]+)\)")
+PLACE = re.compile(rf"`((?:{TOP})/[\w./-]*|[\w-]+\.(?:md|toml|lock)|schema\.graphql)`|\]\(([^)#:]+)\)")
 
 
 def in_table(text: str) -> str:
@@ -54,10 +55,8 @@ def test_the_readme_names_no_setting_and_no_code_that_is_not_there() -> None:
 @pytest.mark.parametrize("path", ["README.md", *(f"docs/decisions/{decision.name}" for decision in DECISIONS)])
 def test_every_place_that_a_document_names_is_there(path: str) -> None:
     named = [code or link for code, link in PLACE.findall((ROOT / path).read_text(encoding="utf-8"))]
-    missing = {
-        name for name in named if not (ROOT / name).exists() and not (ROOT / path).parent.joinpath(name).exists()
-    }
-    assert missing == set()
+    places = (ROOT, (ROOT / path).parent)
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
 
 
 def test_every_test_that_a_document_names_is_there() -> None:
@@ -70,6 +69,14 @@ def test_every_test_that_a_document_names_is_there() -> None:
     modules = {path.stem for path in texts() if path.parts[0] == "tests"}
     named = {name for path in [ROOT / "README.md", *DECISIONS] for name in re.findall(r"\btest_\w+", path.read_text())}
     assert named - tests - modules == set()
+
+
+def test_the_readme_s_lines_to_import_are_events() -> None:
+    [json_line] = re.findall(r"```json\n(.*)\n```", README)
+    [(header, csv_line)] = re.findall(r"```csv\n(.*)\n(.*)\n```", README)
+    for fields in (json_fields(json_line.encode()), csv_fields(csv_header(header.encode()))(csv_line.encode())):
+        event = event_of(fields, Conventions())
+        assert (event.source, event.credits, event.tags) == ("gateway", 1_250_000, {"team": "web"})
 
 
 def test_every_command_that_the_readme_names_is_there() -> None:

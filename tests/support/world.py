@@ -249,7 +249,7 @@ def uses_of(place: str) -> list[Use]:
 
 def all_canaries() -> dict[str, str]:
     """Return every canary and whose it is: `workspace/acme`, `user/mo`, `product/mo/research`, ..."""
-    owners = [(kind, place.name) for place in PLACES for kind in ("workspace", "source")]
+    owners: list[tuple[str, ...]] = [(kind, place.name) for place in PLACES for kind in ("workspace", "source")]
     for place in PLACES:
         owners += [("group", group) for group in place.groups]
         for person in place.people:
@@ -339,7 +339,7 @@ class World:
 
     def token(self, caller: str) -> str:
         if caller not in self.tokens:
-            claims = {"workspace": workspace_slug("acme"), **CALLERS[caller]}
+            claims: dict[str, Any] = {"workspace": workspace_slug("acme"), **CALLERS[caller]}
             self.tokens[caller] = self.site.token(**claims)
         return self.tokens[caller]
 

@@ -1,5 +1,7 @@
 """Workspaces, people, usage events, rollups; two database roles and their row-level policies."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -18,7 +20,7 @@ def _figures() -> list[sa.Column[int]]:
     return [sa.Column(name, sa.BigInteger(), nullable=False) for name in _FIGURES]
 
 
-_KEY_TYPES: dict[str, sa.types.TypeEngine[object]] = {
+_KEY_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "user_id": sa.Uuid(), "group_id": sa.Uuid(), "product": _WORDS, "model": _WORDS,
     "day": sa.Date(), "month": sa.Date(), "hour": _MOMENT,
 }  # fmt: skip

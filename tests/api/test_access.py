@@ -1,0 +1,374 @@
+"""Who sees what: everything that the schema offers, asked by everybody."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from creditdesk.credits.amounts import format_credits
+from creditdesk.credits.usage_events import UsageEvent, UserBy
+from creditdesk.graphql.schema import schema
+from support.databases import FreshDatabase
+from support.documents import MaximalDocument, core_schema, every_field
+from support.world import (
+    ALL_DAYS,
+    CALLERS,
+    EVERYONE,
+    FIRST_DAY,
+    LAST_DAY,
+    NOW,
+    PLACES,
+    USES,
+    World,
+    all_canaries,
+    canary,
+    email_of,
+    external_id_of,
+    group_id,
+    group_slug,
+    id_of,
+    own_product,
+    place_of,
+    record,
+    shown_id,
+    user_id,
+    workspace_id,
+    workspace_slug,
+    world_of,
+)
+
+DAYS = f'range: {{days: {{first: "{FIRST_DAY}", last: "{LAST_DAY}"}}}}'
+PART_OF_DAYS = 'range: {instants: {start: "2026-03-12T05:17:00Z", end: "2026-06-20T09:01:00Z"}}'
+BY_CREDITS = f"orderBy: {{field: CREDITS, direction: DESC, {DAYS}}}"
+
+
+def gid(group: str) -> str:
+    return shown_id("Group", group_id(group))
+
+
+def uid(user: str) -> str:
+    return shown_id("User", user_id(user))
+
+
+_USERS = ("zoe", "mo", "maya", "mia", "nora", "gina", "lee", "robo")
+_GROUPS = ("sales", "research", "guides", "design")
+_USAGE = [
+    f"({DAYS})",
+    f"({PART_OF_DAYS})",
+    f'({DAYS}, filter: {{users: ["{uid("zoe")}", "{uid("maya")}", "{uid("mo")}"]}})',
+    f'({DAYS}, filter: {{groups: ["{gid("sales")}", "{gid("guides")}", "{gid("research")}"]}})',
+    f'({DAYS}, filter: {{products: ["{own_product("zoe", "sales")}", "chat", "{own_product("maya", "bookings")}"]}})',
+]
+_USERS_PAGE = [
+    "(first: 100)",
+    f"(first: 100, {BY_CREDITS})",
+    "(last: 50, orderBy: {direction: DESC})",
+    f'(filter: {{search: "{canary("user", "zoe")}"}})',
+    f'(filter: {{groups: ["{gid("sales")}", "{gid("guides")}"]}}, {BY_CREDITS})',
+    "(filter: {active: false})",
+    "(filter: {kind: SERVICE_ACCOUNT})",
+]
+_DIMENSIONS = ("USER", "GROUP", "PRODUCT", "MODEL")
+ARGUMENTS = {
+    "Query.node": ["(id: $id)"],
+    "Query.nodes": ["(ids: [$id])"],
+    "Query.workspace": [
+        f'(by: {{slug: "{workspace_slug("acme")}"}})',
+        f'(by: {{id: "{shown_id("Workspace", workspace_id("himal"))}"}})',
+        f'(by: {{id: "{shown_id("Workspace", workspace_id("acme"))}"}})',
+        f'(by: {{slug: "{workspace_slug("himal")}"}})',
+    ],
+    "Workspace.usage": _USAGE,
+    "Workspace.users": _USERS_PAGE,
+    "Workspace.user": [f'(by: {{id: "{uid(user)}"}})' for user in _USERS]
+    + [f'(by: {{email: "{email_of(user)}"}})' for user in _USERS]
+    + [f'(by: {{externalId: "{external_id_of(user)}"}})' for user in _USERS],
+    "Workspace.groups": ["", f"(first: 100, {BY_CREDITS})", f'(filter: {{search: "{canary("group", "sales")}"}})'],
+    "Workspace.group": [f'(by: {{id: "{gid(group)}"}})' for group in _GROUPS]
+    + [f'(by: {{slug: "{group_slug(group)}"}})' for group in _GROUPS],
+    "Group.members": ["", f"(first: 100, {BY_CREDITS})", "(last: 3)"],
+    "Group.usage": [*_USAGE, f"({DAYS}, attribution: MEMBERS)", f"({PART_OF_DAYS}, attribution: MEMBERS)"],
+    "User.usage": _USAGE,
+    "CreditUsage.series": ["(interval: WEEK)"]
+    + [f"(interval: MONTH, by: {by}, first: 1000)" for by in _DIMENSIONS]
+    + ["(interval: DAY, by: USER, first: 1)"],
+    "CreditUsage.breakdown": [f"(by: [{by}], first: 1000)" for by in _DIMENSIONS]
+    + ["(by: [USER, GROUP, PRODUCT, MODEL], first: 1000)", "(by: [MODEL, PRODUCT], first: 3, orderBy: TOKENS_DESC)"],
+}
+ROUNDS = 8
+IDS = {
+    **{f"user/{person.name}": uid(person.name) for place in PLACES for person in place.people},
+    **{f"group/{group}": gid(group) for place in PLACES for group in place.groups},
+    **{f"workspace/{place.name}": shown_id("Workspace", workspace_id(place.name)) for place in PLACES},
+}
+NOWHERE = [shown_id(kind, id_of("nowhere")) for kind in ("User", "Group", "Workspace", "Budget", "")]
+
+
+# What leads to the same objects as another field beside it.
+SHALLOW = frozenset({"UserEdge.node", "GroupEdge.node", "UsageKey.user", "UsageKey.group"})
+
+
+def maximal_documents() -> Iterator[tuple[str, dict[str, str]]]:
+    """Return documents, each with its variables, that select everything in every way."""
+    for round_ in range(ROUNDS):
+        writer = MaximalDocument(schema, ARGUMENTS, round_, SHALLOW, {"CreditUsage": 2 if round_ % 4 == 0 else 1})
+        for root in ("viewer", "workspace"):
+            yield f"query {writer.root(root)}", {}
+        for owner in list(IDS)[round_::ROUNDS]:
+            yield f"query($id: ID!) {writer.node(owner.split('/')[0].title())}", {"id": IDS[owner]}
+
+
+DOCUMENTS = list(maximal_documents())
+
+
+# Whose canaries a caller may meet; sources and tags are shown to nobody.
+
+SEEN_BY_MANAGER = {
+    "workspace/acme", "group/research", "group/design",
+    "user/gina", "user/mo", "user/mia", "user/ina",
+    "product/gina/design", "product/mo/research", "product/mia/design", "product/ina/research",
+    # Lee has moved on; what was charged to the managed group stays there to be seen, though not who it was.
+    "product/lee/research",
+}  # fmt: skip
+SEEN_BY_MEMBER = {"workspace/acme", "group/research", "user/mo", "product/mo/research"}
+
+
+def seen_by(caller: str) -> set[str]:
+    shown = {owner for owner in all_canaries().values() if not owner.startswith(("source", "tag"))}
+    if caller in EVERYONE:
+        return {owner for owner in shown if place_of(owner) == "acme"}
+    return {
+        "OTHER_OWNER": {owner for owner in shown if place_of(owner) == "himal"},
+        "GROUP_MANAGER": SEEN_BY_MANAGER,
+        "MEMBER": SEEN_BY_MEMBER,
+        "WRITER": {"workspace/acme"},
+        "UNLINKED": {"workspace/acme"},
+        "UNMAPPED": set(),
+    }[caller]
+
+
+def answers(world: World, caller: str) -> list[dict[str, Any]]:
+    # A few at once, as a client would: all of them would wait for connections longer than the server lets them.
+    asked = [(caller, query, variables) for query, variables in DOCUMENTS]
+    return [answer for start in range(0, len(asked), 4) for answer in world.ask_together(asked[start : start + 4])]
+
+
+@pytest.fixture(scope="module")
+def answered(world: World) -> dict[str, list[dict[str, Any]]]:
+    return {caller: answers(world, caller) for caller in CALLERS}
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_whatever_is_asked_nothing_is_told_of_anybody_the_caller_may_not_see(
+    answered: dict[str, list[dict[str, Any]]], caller: str
+) -> None:
+    text = json.dumps(answered[caller], ensure_ascii=False)
+    canaries = all_canaries()
+    told = {canaries[found] for found in re.findall(r"cy[0-9a-f]{14}", text)}
+    assert told == seen_by(caller)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_whatever_is_asked_no_id_is_given_out_of_anybody_the_caller_may_not_see(
+    answered: dict[str, list[dict[str, Any]]], caller: str
+) -> None:
+    text = json.dumps(answered[caller])
+    told = {owner for owner, id_ in IDS.items() if f'"{id_}"' in text}
+    assert told == {owner for owner in seen_by(caller) if not owner.startswith("product")}
+
+
+@pytest.mark.parametrize("caller", [caller for caller in CALLERS if caller != "UNMAPPED"])
+def test_everything_may_be_asked_without_an_error(answered: dict[str, list[dict[str, Any]]], caller: str) -> None:
+    assert [answer["errors"] for answer in answered[caller] if "errors" in answer] == []
+
+
+def test_roles_that_are_not_mapped_are_forbidden_everything(answered: dict[str, list[dict[str, Any]]]) -> None:
+    for answer in answered["UNMAPPED"]:
+        assert answer["data"] is None or set(answer["data"].values()) == {None}, answer
+        assert {error["extensions"]["code"] for error in answer["errors"]} == {"FORBIDDEN"}
+
+
+# What others do changes nothing of what one sees: this covers every figure, count, share, order and cursor.
+
+
+def seen(world: World, caller: str) -> list[str]:
+    """Return all answers without the moments they were given at."""
+    return [re.sub(r'"dataThrough": "[^"]+"', "", json.dumps(answer)) for answer in answers(world, caller)]
+
+
+def more_uses(*people: str) -> list[UsageEvent]:
+    return [
+        UsageEvent(
+            "later",
+            f"{person}-{day}",
+            NOW - timedelta(days=day),
+            UserBy(id=user_id(person)),
+            product,
+            "large",
+            5 * 10**9,
+        )
+        for person in people
+        for day, product in ((1, "chat"), (40, f"tool-of-{person}"))
+    ]
+
+
+def test_what_others_use_changes_nothing_that_a_caller_sees(fresh_database: FreshDatabase) -> None:
+    with world_of(fresh_database) as world:
+        before = {caller: seen(world, caller) for caller in ("OWNER", "GROUP_MANAGER", "MEMBER", "UNLINKED")}
+        world.run(record(world.database, "himal", more_uses("hari", "maya", "yeti")))
+        after = {caller: seen(world, caller) for caller in before}
+        assert after == before
+        outsiders = ("olga", "adam", "bill", "anna", "nora", "robo", "lee", "zoe")
+        world.run(record(world.database, "acme", more_uses(*outsiders)))
+        assert seen(world, "OWNER") != before["OWNER"]
+        for caller in ("GROUP_MANAGER", "MEMBER", "UNLINKED"):
+            assert seen(world, caller) == before[caller]
+        world.run(record(world.database, "acme", more_uses("gina", "mia", "ina")))
+        assert seen(world, "GROUP_MANAGER") != before["GROUP_MANAGER"]
+        for caller in ("MEMBER", "UNLINKED"):
+            assert seen(world, caller) == before[caller]
+        world.run(record(world.database, "acme", more_uses("mo")))
+        assert seen(world, "MEMBER") != before["MEMBER"]
+
+
+def test_a_member_s_figures_are_the_sum_of_their_own_events(world: World) -> None:
+    mine = [use for use in USES if use.person == "mo"]
+    total = format_credits(sum(use.figures[0] for use in mine))
+    for place in ("viewer { user", f'node(id: "{uid("mo")}") {{ ... on User'):
+        query = f"""
+        query($range: RangeInput!) {{ {place} {{ usage(range: $range) {{
+          credits requests breakdown(by: [USER, GROUP]) {{ rowCount rows {{ credits user {{ id }} group {{ id }} }} }}
+          series(interval: MONTH, by: USER) {{ key {{ other user {{ id }} }} points {{ requests }} }}
+        }} }} }} }}"""
+        data = world.ask("MEMBER", query, range=ALL_DAYS)
+        usage = next(iter(data.values()))
+        usage = usage.get("user", usage)["usage"]
+        assert (usage["credits"], usage["requests"]) == (total, str(sum(use.requests for use in mine)))
+        row = {"credits": total, "user": {"id": uid("mo")}, "group": {"id": gid("research")}}
+        assert usage["breakdown"] == {"rowCount": 1, "rows": [row]}
+        [series] = usage["series"]
+        assert series["key"] == {"other": False, "user": {"id": uid("mo")}}
+        assert sum(int(point["requests"]) for point in series["points"]) == sum(use.requests for use in mine)
+
+
+def test_a_group_manager_s_figures_are_those_of_their_group_and_of_its_people(world: World) -> None:
+    query = """
+    query($range: RangeInput!, $group: ID!) {
+      viewer { workspace { usage(range: $range) { credits } users { totalCount nodes { id } } } }
+      node(id: $group) { ... on Group {
+        charged: usage(range: $range) { credits } members: usage(range: $range, attribution: MEMBERS) { credits } } }
+    }"""
+    data = world.ask("GROUP_MANAGER", query, range=ALL_DAYS, group=gid("research"))
+    charged = sum(use.figures[0] for use in USES if use.group == "research")
+    members = sum(use.figures[0] for use in USES if use.person in {"mo", "mia", "ina"})
+    assert data["node"]["charged"] == {"credits": format_credits(charged)}
+    assert data["node"]["members"] == {"credits": format_credits(members)}
+    assert data["viewer"]["workspace"]["usage"] is None
+    users = data["viewer"]["workspace"]["users"]
+    assert users["totalCount"] == 4
+    assert {node["id"] for node in users["nodes"]} == {uid(name) for name in ("gina", "mo", "mia", "ina")}
+    for group in ("design", "sales"):
+        answer = world.ask("GROUP_MANAGER", query, range=ALL_DAYS, group=gid(group))["node"]
+        # Their own group they may see, but not what it uses; others they may not see at all.
+        assert answer == ({"charged": None, "members": None} if group == "design" else None)
+
+
+# Ids: what may not be seen is answered as what is not there.
+
+
+@pytest.mark.parametrize("caller", [caller for caller in CALLERS if caller != "UNMAPPED"])
+def test_an_id_that_the_caller_may_not_see_is_answered_as_one_that_there_is_not(world: World, caller: str) -> None:
+    query = "query($id: ID!, $ids: [ID!]!) { node(id: $id) { id __typename } nodes(ids: $ids) { id } }"
+    asked = [(caller, query, {"id": id_, "ids": [id_]}) for id_ in [*IDS.values(), *NOWHERE]]
+    found = dict(zip([*IDS, *range(len(NOWHERE))], world.ask_together(asked), strict=True))
+    for name, id_ in IDS.items():
+        if name in seen_by(caller):
+            node = {"id": id_, "__typename": name.split("/")[0].title()}
+            assert found[name] == {"data": {"node": node, "nodes": [{"id": id_}]}}
+        else:
+            assert found[name] == found[0] == {"data": {"node": None, "nodes": [None]}}
+    assert [found[number] for number in range(len(NOWHERE))] == [found[0]] * len(NOWHERE)
+
+
+@pytest.mark.parametrize("caller", ["MEMBER", "GROUP_MANAGER", "UNLINKED", "WRITER"])
+def test_names_filters_and_searches_of_others_are_answered_as_those_of_nobody(world: World, caller: str) -> None:
+    query = """
+    query($by: UserBy!, $group: GroupBy!, $users: UserFilter!, $groups: GroupFilter!, $workspace: WorkspaceBy!) {
+      workspace(by: $workspace) { id }
+      viewer { workspace {
+        user(by: $by) { id } group(by: $group) { id }
+        users(filter: $users) { totalCount nodes { id } edges { cursor } pageInfo { hasNextPage startCursor } }
+        groups(filter: $groups) { totalCount nodes { id } }
+      } }
+    }"""
+
+    def asked(user: str, group: str, place: str) -> list[Mapping[str, Any]]:
+        searches = [f"{canary('user', user)}", email_of(user)]
+        filters = [{"search": text} for text in searches] + [{"groups": [gid(group)]}] * 3
+        names = [{"id": uid(user)}, {"email": email_of(user)}, {"externalId": external_id_of(user)}]
+        groups = [{"id": gid(group)}, {"slug": group_slug(group)}]
+        places = [{"id": shown_id("Workspace", workspace_id(place))}, {"slug": workspace_slug(place)}]
+        return [
+            {
+                "by": names[number % 3],
+                "group": groups[number % 2],
+                "users": filters[number],
+                "groups": {"search": canary("group", group)},
+                "workspace": places[number % 2],
+            }
+            for number in range(5)
+        ]
+
+    nobody = [world.answer(caller, query, **variables) for variables in asked("nobody", "nothing", "nowhere")]
+    assert "errors" not in nobody[0]
+    for user, group in (("zoe", "sales"), ("maya", "guides"), ("lee", "platform")):
+        assert [world.answer(caller, query, **variables) for variables in asked(user, group, "himal")] == nobody
+
+
+@pytest.mark.parametrize("caller", ["MEMBER", "GROUP_MANAGER"])
+def test_filters_by_ids_of_others_find_nothing_and_say_nothing(world: World, caller: str) -> None:
+    query = """
+    query($range: RangeInput!, $filter: UsageFilter!) { viewer { user { usage(range: $range, filter: $filter) {
+      credits requests breakdown(by: [USER]) { rowCount other { rowCount credits } rows { credits } } } } } }"""
+
+    def found(filter_: dict[str, list[str]]) -> Any:
+        return world.ask(caller, query, range=ALL_DAYS, filter=filter_)["viewer"]["user"]["usage"]
+
+    nothing = {
+        "credits": "0",
+        "requests": "0",
+        "breakdown": {"rowCount": 0, "other": {"rowCount": 0, "credits": "0"}, "rows": []},
+    }
+    nowhere = [shown_id("User", id_of("nowhere"))]
+    assert found({"users": nowhere}) == nothing
+    for ids in ([uid("zoe")], [uid("maya")], [uid("olga"), uid("hari")]):
+        assert found({"users": ids}) == nothing
+    for group in ("sales", "guides"):
+        assert found({"groups": [gid(group)]}) == nothing
+
+
+def test_cursors_that_another_caller_was_given_lead_only_to_one_s_own(world: World) -> None:
+    query = """
+    query($after: String, $order: UserOrder) { viewer { workspace {
+      users(first: 3, after: $after, orderBy: $order) { nodes { id } edges { cursor } pageInfo { hasNextPage } }
+    } } }"""
+    for order in (
+        {},
+        {"field": "CREDITS", "range": ALL_DAYS},
+        {"field": "CREDITS", "direction": "DESC", "range": ALL_DAYS},
+    ):
+        for owner in ("OWNER", "OTHER_OWNER"):
+            page = world.ask(owner, query, order=order)["viewer"]["workspace"]["users"]
+            for edge in page["edges"]:
+                users = world.ask("MEMBER", query, after=edge["cursor"], order=order)["viewer"]["workspace"]["users"]
+                assert {node["id"] for node in users["nodes"]} <= {uid("mo")}
+                assert users["pageInfo"] == {"hasNextPage": False}
+
+
+# Every field of every type, and who is ever answered anything else than null or an empty list there.
+
+PERSONS = ("OWNER", "ADMIN", "BILLING", "ANALYST", "GROUP_MANAGER", "MEMBER", "OTHER_OWNER")

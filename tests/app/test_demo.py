@@ -1,0 +1,204 @@
+"""`creditdesk demo`: one command, and there is a server with data, a token for each role, and nothing left behind."""
+
+import json
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from creditdesk.app.database import running_database
+from creditdesk.app.demo.dataset import days_between, events_of_day, local_day, start_of_day, stream_of
+from creditdesk.app.demo.people import acme
+from creditdesk.app.settings import load_settings
+from creditdesk.db.migrate import MONTHS_BEHIND
+from support.processes import COMMAND, clean_environment, creditdesk, wait_until
+
+END_OF_TIME = datetime(2100, 1, 1, tzinfo=UTC)
+SMALL = ("--users", "20", "--days", "10", "--events-per-day", "60")
+NAMES = {
+    "OWNER", "ADMIN", "BILLING", "ANALYST", "GROUP_MANAGER", "MEMBER", "SERVICE", "OTHER_WORKSPACE_OWNER"
+}  # fmt: skip
+QUERY = """{ viewer {
+  user { displayName usage(range: {preset: LAST_30_DAYS}) { requests } }
+  workspace { slug usage(range: {preset: LAST_30_DAYS}) { requests } groups(first: 20) { totalCount } }
+} }"""
+
+
+@dataclass(frozen=True)
+class Demo:
+    process: "subprocess.Popen[bytes]"
+    directory: Path
+
+    @property
+    def ready_file(self) -> Path:
+        return self.directory / "ready.json"
+
+    def said(self) -> str:
+        return (self.directory / "out").read_text(encoding="utf-8")
+
+    def ready(self) -> dict[str, Any]:
+        def is_there() -> bool:
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.said()}"
+            return self.ready_file.exists()
+
+        wait_until(is_there, "ready")
+        found: dict[str, Any] = json.loads(self.ready_file.read_bytes())
+        return found
+
+    def end(self, by: signal.Signals) -> int:
+        self.process.send_signal(by)
+        return self.process.wait(timeout=60)
+
+
+@contextmanager
+def demo(directory: Path, *arguments: str) -> Iterator[Demo]:
+    with (directory / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [*COMMAND, "demo", "--ready-file", str(directory / "ready.json"), *arguments],
+            env=clean_environment({"CREDITDESK_DATA_DIRECTORY": str(directory / "data")}),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        yield Demo(process, directory)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(timeout=60)
+
+
+def asked(ready: dict[str, Any], token: str) -> dict[str, Any]:
+    answer = httpx.post(
+        ready["graphql"],
+        json={"query": QUERY},
+        headers={"authorization": f"Bearer {token}"},
+        trust_env=False,
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    viewer: dict[str, Any] = answer.json()["data"]["viewer"]
+    return viewer
+
+
+def recorded_before(directory: Path, end: datetime, slug: str = "%") -> int:
+    """Return how many events happened before `end`; the demo's PostgreSQL is joined, or started."""
+    settings = load_settings({"CREDITDESK_DATA_DIRECTORY": str(directory / "data")})
+    today = datetime.now(UTC).date()
+    with running_database(settings, today=today) as database, psycopg.connect(database.owner_dsn or "") as connection:
+        rows = connection.execute(
+            "SELECT count(*) FROM usage_event AS e JOIN workspace AS w ON w.id = e.workspace_id"
+            " WHERE w.slug LIKE %s AND e.at < %s",
+            (slug, end),
+        ).fetchall()
+    return int(rows[0][0])
+
+
+def processes_of(directory: Path) -> list[str]:
+    """Return the command lines that name the directory."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = each.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has ended meanwhile
+            continue
+        if str(directory) in command:
+            found.append(command)
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_everything_is_there_for_every_role_and_ctrl_c_leaves_nothing(open_directory: Path) -> None:
+    port = free_port()
+    with demo(open_directory, "--port", str(port), *SMALL) as running:
+        ready = running.ready()
+        assert ready["graphql"] == f"http://127.0.0.1:{port}/graphql"
+        assert set(ready["tokens"]) == NAMES
+        assert stat.S_IMODE(running.ready_file.stat().st_mode) == 0o600
+        seen = {name: asked(ready, token) for name, token in ready["tokens"].items()}
+        everything = seen["OWNER"]["workspace"]
+        assert int(everything["usage"]["requests"]) > 250
+        assert everything["groups"]["totalCount"] == 14
+        for name in ("ADMIN", "BILLING", "ANALYST", "SERVICE"):
+            assert seen[name]["workspace"] == everything
+        assert seen["SERVICE"]["user"] is None
+        assert seen["GROUP_MANAGER"]["workspace"]["groups"]["totalCount"] == 2
+        assert seen["MEMBER"]["workspace"]["usage"] is None
+        assert int(seen["MEMBER"]["user"]["usage"]["requests"]) > 5
+        assert seen["MEMBER"]["user"]["displayName"] == acme(20).users[5].new.display_name
+        assert seen["OTHER_WORKSPACE_OWNER"]["workspace"]["slug"] == "himal"
+        pasted = next(line for line in running.said().splitlines() if line.startswith("curl "))
+        answer = subprocess.run(shlex.split(pasted), capture_output=True, check=True, timeout=30).stdout
+        assert b'"breakdown"' in answer
+        assert b'"errors"' not in answer
+        assert running.end(signal.SIGINT) == 0
+        assert not running.ready_file.exists()
+    assert processes_of(open_directory) == []
+    before = {slug: recorded_before(open_directory, END_OF_TIME, slug) for slug in ("acme", "himal")}
+    # The second start keeps the data, and a token of the first one is still good.
+    with demo(open_directory, "--port", str(port), *SMALL) as running:
+        again = running.ready()
+        assert again["issuer"] == ready["issuer"]
+        assert asked(again, ready["tokens"]["OWNER"])["user"] == seen["OWNER"]["user"]
+        assert running.end(signal.SIGTERM) == 0
+    assert processes_of(open_directory) == []
+    for slug, count in before.items():
+        assert 0 < count <= recorded_before(open_directory, END_OF_TIME, slug) < count + 20
+
+
+def test_killed_while_loading_it_goes_on_at_the_next_start(open_directory: Path) -> None:
+    larger = ("--users", "40", "--days", "60", "--events-per-day", "300")
+    with demo(open_directory, "--port", "0", *larger) as running:
+        wait_until((open_directory / "data" / "demo").exists, "loading begins")
+        wait_until(lambda: recorded_before(open_directory, END_OF_TIME) >= 2_000, "some are recorded")
+        running.process.kill()
+        running.process.wait()
+    assert recorded_before(open_directory, END_OF_TIME) < 10_000
+    with demo(open_directory, "--port", "0", *larger) as running:
+        running.ready()
+        data = str(open_directory / "data")
+        reconciled = creditdesk("reconcile", "acme", "himal", CREDITDESK_DATA_DIRECTORY=data)
+        assert (reconciled.returncode, reconciled.stderr) == (0, "")
+        today = local_day(datetime.now(UTC), "Europe/Berlin")
+        first_day, midnight = today - timedelta(days=59), start_of_day(today, "Europe/Berlin")
+        stream = stream_of(acme(40), first_day=first_day, events_per_day=300)
+        made = [events_of_day(stream, day, now=midnight) for day in days_between(first_day, today)]
+        assert recorded_before(open_directory, midnight, "acme") == sum(map(len, made))
+    assert processes_of(open_directory) == []
+
+
+def test_a_port_in_use_is_one_clear_sentence(open_directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        ended = creditdesk("demo", "--port", port, CREDITDESK_DATA_DIRECTORY=str(open_directory / "data"))
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"creditdesk: Cannot listen on 127.0.0.1:{port} (Address already in use): name another port with --port.\n"
+    )
+    assert not (open_directory / "data").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--users", "3"), ("--days", "0"), ("--port", "70000"), ("--port", "x")])
+def test_numbers_out_of_bounds_are_refused(arguments: tuple[str, str]) -> None:
+    ended = creditdesk("demo", *arguments)
+    assert ended.returncode == 2
+    assert "takes a whole number from" in ended.stderr
+
+
+def test_the_months_of_the_longest_demo_have_partitions() -> None:
+    assert MONTHS_BEHIND * 30 >= 390

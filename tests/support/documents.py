@@ -1,0 +1,92 @@
+"""Documents that select everything the schema offers, made from the schema itself.
+
+A field with arguments is asked in one of several ways; each round takes the next, so that all are asked in the end.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphql import (
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+    is_leaf_type,
+    is_required_argument,
+)
+from strawberry import Schema
+
+Arguments = Mapping[str, Sequence[str]]
+"""For each `Type.field`, the ways to write its arguments: `(first: 3)`; an empty text for none at all."""
+
+
+def core_schema(schema: Schema) -> GraphQLSchema:
+    """Return graphql-core's schema of a Strawberry one."""
+    return schema._schema  # noqa: SLF001 - Strawberry has no public way to it
+
+
+def composite_types(schema: Schema) -> dict[str, GraphQLObjectType | GraphQLInterfaceType]:
+    """Return every type with fields, but for those of introspection."""
+    return {
+        name: type_
+        for name, type_ in core_schema(schema).type_map.items()
+        if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType) and not name.startswith("__")
+    }
+
+
+def every_field(schema: Schema) -> Iterator[tuple[str, str, GraphQLField]]:
+    for type_name, type_ in composite_types(schema).items():
+        for field_name, definition in type_.fields.items():
+            yield type_name, field_name, definition
+
+
+@dataclass
+class MaximalDocument:
+    """Writes selections of everything, no type more than once on the way down to it, or as often as `most` says.
+
+    Beneath a field that is `shallow` only its own plain fields are selected: another one leads to the same objects.
+    """
+
+    schema: Schema
+    arguments: Arguments
+    round: int
+    shallow: frozenset[str] = frozenset()
+    most: Mapping[str, int] = field(default_factory=dict)
+
+    def root(self, name: str) -> str:
+        """Return a root field of the query with everything beneath it."""
+        query = core_schema(self.schema).query_type
+        assert query
+        return f"{{{self._field(query, name, query.fields[name], ('Query',))}}}"
+
+    def node(self, type_name: str) -> str:
+        """Return `node(id: $id)` with everything that a type of node has."""
+        below = self.selection(composite_types(self.schema)[type_name], ("Query",))
+        return f"{{node(id: $id) {{__typename ... on {type_name} {below}}}}}"
+
+    def selection(self, type_: GraphQLNamedType, above: tuple[str, ...] = ()) -> str:
+        """Return `{...}` with everything of this type, or nothing where there is nothing more to select."""
+        if isinstance(type_, GraphQLInterfaceType):
+            return "{__typename id}" if "id" in type_.fields else "{__typename}"
+        if not isinstance(type_, GraphQLObjectType):
+            return ""
+        if above.count(type_.name) >= self.most.get(type_.name, 1):
+            return "{__typename}"
+        fields = (self._field(type_, name, one, (*above, type_.name)) for name, one in type_.fields.items())
+        return "{__typename" + "".join(f" {text}" for text in fields) + "}"
+
+    def _field(self, type_: GraphQLObjectType, name: str, definition: GraphQLField, above: tuple[str, ...]) -> str:
+        known = self.arguments.get(f"{type_.name}.{name}")
+        if known is None:
+            needed = [argument for argument in definition.args.values() if is_required_argument(argument)]
+            assert not needed, f"{type_.name}.{name} needs arguments: say which, and try every one it takes"
+            known = [""]
+        written = known[self.round % len(known)]
+        type_below = get_named_type(definition.type)
+        if f"{type_.name}.{name}" in self.shallow:
+            assert isinstance(type_below, GraphQLObjectType)
+            plain = [one for one, below in type_below.fields.items() if is_leaf_type(get_named_type(below.type))]
+            return f"{name}{written}{{__typename {' '.join(plain)}}}"
+        return f"{name}{written}{self.selection(type_below, above)}"
