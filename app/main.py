@@ -17,6 +17,7 @@ from creditdesk.app.logs import configure_logs
 from creditdesk.app.metrics import CONTENT_TYPE, Metrics
 from creditdesk.app.middleware import RequestMiddleware, error_response
 from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
+from creditdesk.app.upkeep import kept_up
 from creditdesk.auth.authenticate import Authenticator
 from creditdesk.auth.tokens import TokenVerifier
 from creditdesk.credits.errors import ErrorCode
@@ -44,7 +45,8 @@ def create_app(
         async with http:
             await database.open()
             try:
-                yield
+                async with kept_up(database):
+                    yield
             finally:
                 await database.close()
 

@@ -1,8 +1,6 @@
 """Credits: exact, six decimals, kept as whole micro-credits. Never a float."""
 
 import re
-from decimal import Decimal
-from fractions import Fraction
 from typing import NewType
 
 from creditdesk.credits.errors import InvalidInputError
@@ -29,12 +27,3 @@ def format_credits(amount: int) -> str:
     whole, fraction = divmod(abs(amount), MICRO)
     text = f"{whole}.{fraction:06d}".rstrip("0").rstrip(".") if fraction else str(whole)
     return f"-{text}" if amount < 0 else text
-
-
-def credits_of(amount: Decimal) -> Credits:
-    """Return the micro-credits of an exact decimal; raise InvalidInputError past six decimals."""
-    # A fraction, since decimals are multiplied to 28 digits only and would lose the rest without a word.
-    micro = Fraction(amount) * MICRO if amount.is_finite() else None
-    if micro is None or micro.denominator != 1:
-        raise InvalidInputError("Credits are a number with at most six decimals.")
-    return Credits(int(micro))

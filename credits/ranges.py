@@ -16,15 +16,15 @@ _DAY = timedelta(days=1)
 
 
 class RangePreset(Enum):
-    """Ranges that are named; all end with today, the last day so far, except the past ones."""
+    """Ranges that are named: days up to today, or whole months."""
 
     TODAY = "Today, in the workspace's zone."
     LAST_7_DAYS = "The last 7 days, today included."
     LAST_30_DAYS = "The last 30 days, today included."
     LAST_90_DAYS = "The last 90 days, today included."
-    THIS_MONTH = "From the first day of this month to today."
+    THIS_MONTH = "The whole of this month, the days to come included."
     LAST_MONTH = "The whole of last month."
-    THIS_PERIOD = "From the first day of the budget period to today. The period is the calendar month."
+    THIS_PERIOD = "The whole of the budget period that today is in. The period is the calendar month."
     LAST_PERIOD = "The whole of the budget period before this one. The period is the calendar month."
 
 
@@ -59,6 +59,11 @@ def midnight(day: date, zone: str) -> datetime:
 def day_of(moment: datetime, zone: str) -> date:
     """Return the day a moment is in, in a zone."""
     return moment.astimezone(ZoneInfo(zone)).date()
+
+
+def next_month(day: date) -> date:
+    """Return the first day of the month after the day's."""
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 def range_of_days(first: date, last: date, *, zone: str) -> Range:
@@ -97,7 +102,8 @@ def range_of_preset(preset: RangePreset, *, zone: str, now: datetime) -> Range:
         case RangePreset.LAST_90_DAYS:
             return range_of_days(today - 89 * _DAY, today, zone=zone)
         case RangePreset.THIS_MONTH | RangePreset.THIS_PERIOD:
-            return range_of_days(first_of_month, today, zone=zone)
+            # Whole, so that it is read from the monthly rollup, and spans what a budget's period spans.
+            return range_of_days(first_of_month, next_month(today) - _DAY, zone=zone)
         case RangePreset.LAST_MONTH | RangePreset.LAST_PERIOD:
             last = first_of_month - _DAY
             return range_of_days(last.replace(day=1), last, zone=zone)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from creditdesk.credits.errors import InvalidRangeError
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Range, Span, day_of, midnight
+from creditdesk.credits.ranges import Range, Span, day_of, midnight, next_month
 from creditdesk.credits.usage import (
     Cell,
     Figures,
@@ -16,7 +16,6 @@ from creditdesk.credits.usage import (
     UsageQuery,
     cell_arguments,
     names_users,
-    next_month,
     span_arguments,
 )
 from creditdesk.db.connections import Connection, Row

@@ -7,7 +7,7 @@ from enum import Enum
 from uuid import UUID
 
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Range, Span
+from creditdesk.credits.ranges import Range, Span, next_month
 from creditdesk.db.connections import Connection
 
 NO_GROUP = UUID(int=0)
@@ -152,11 +152,6 @@ def whole_months(range_: Range) -> tuple[date, date]:
     start = range_.first_day if range_.first_day.day == 1 else next_month(range_.first_day)
     end = (range_.last_day + timedelta(days=1)).replace(day=1)
     return (start, end) if start < end else (range_.first_day, range_.first_day)
-
-
-def next_month(day: date) -> date:
-    """Return the first day of the month after the day's."""
-    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery) -> dict[str, object]:

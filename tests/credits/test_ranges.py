@@ -67,9 +67,9 @@ PRESETS = [
     ("2028-03-31T12:00:00Z", "UTC", RangePreset.LAST_MONTH, "2028-02-01", "2028-02-29"),
     ("2026-01-01T00:00:00Z", "UTC", RangePreset.LAST_MONTH, "2025-12-01", "2025-12-31"),
     ("2026-01-01T00:00:00Z", "America/Santiago", RangePreset.LAST_MONTH, "2025-11-01", "2025-11-30"),
-    ("2026-01-01T00:00:00Z", "UTC", RangePreset.THIS_PERIOD, "2026-01-01", "2026-01-01"),
+    ("2026-01-01T00:00:00Z", "UTC", RangePreset.THIS_PERIOD, "2026-01-01", "2026-01-31"),
     ("2026-01-01T00:00:00Z", "UTC", RangePreset.LAST_PERIOD, "2025-12-01", "2025-12-31"),
-    ("2026-06-30T22:00:00Z", "Europe/Berlin", RangePreset.THIS_MONTH, "2026-07-01", "2026-07-01"),
+    ("2026-06-30T22:00:00Z", "Europe/Berlin", RangePreset.THIS_MONTH, "2026-07-01", "2026-07-31"),
 ]
 
 
