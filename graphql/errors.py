@@ -7,7 +7,7 @@ import strawberry
 from graphql import GraphQLError, GraphQLSyntaxError
 
 from creditdesk.credits.errors import CreditError
-from creditdesk.db.errors import DatabaseUnavailable, StatementTimeout
+from creditdesk.db.errors import AmountOverflow, DatabaseUnavailable, StatementTimeout
 from creditdesk.graphql.enums import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,8 @@ def _code_and_message(error: GraphQLError, *, executed: bool) -> tuple[ErrorCode
             return ErrorCode.GRAPHQL_PARSE_FAILED, "The document is nested too deeply."
         case DatabaseUnavailable():
             code = ErrorCode.DATABASE_UNAVAILABLE
+        case AmountOverflow():
+            code = ErrorCode.INVALID_AMOUNT
         case StatementTimeout() | TimeoutError():
             code = ErrorCode.TIMEOUT
         case None if (known := _code_of_document(error, executed=executed)) is not None:

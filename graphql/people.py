@@ -20,16 +20,20 @@ _MAX_IDS = 1000
 class UserBy:
     """Exactly one of an id, an e-mail address and an external id."""
 
-    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="The user's id in this API.")
-    email: strawberry.Maybe[str] = strawberry.field(description="The user's e-mail address, in any case.")
-    external_id: strawberry.Maybe[str] = strawberry.field(description="The user's id in the directory they come from.")
+    id: strawberry.ID | None = strawberry.field(default=strawberry.UNSET, description="The user's id in this API.")
+    email: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The user's e-mail address, in any case."
+    )
+    external_id: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The user's id in the directory they come from."
+    )
 
     def named(self) -> UserNamed:
         """Return who is meant; raise InvalidIdError."""
         return UserNamed(
-            id=decode_id_of("User", self.id.value) if self.id else None,
-            email=self.email.value if self.email else None,
-            external_id=self.external_id.value if self.external_id else None,
+            id=decode_id_of("User", self.id) if isinstance(self.id, str) else None,
+            email=self.email or None,
+            external_id=self.external_id or None,
         )
 
 
@@ -37,8 +41,8 @@ class UserBy:
 class GroupBy:
     """Exactly one of an id and a slug."""
 
-    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="The group's id in this API.")
-    slug: strawberry.Maybe[str] = strawberry.field(description="The group's short name.")
+    id: strawberry.ID | None = strawberry.field(default=strawberry.UNSET, description="The group's id in this API.")
+    slug: str | None = strawberry.field(default=strawberry.UNSET, description="The group's short name.")
 
 
 @strawberry.input(description="What users a list is narrowed to; every part that is given must fit.")

@@ -29,21 +29,22 @@ class InstantRange:
 class RangeInput:
     """One of three ways to name a range."""
 
-    preset: strawberry.Maybe[RangePreset] = strawberry.field(description="A range by its name.")
-    days: strawberry.Maybe[DayRange] = strawberry.field(description="Days, the first and the last one.")
-    instants: strawberry.Maybe[InstantRange] = strawberry.field(
-        description="Moments. Whole days are read from rollups and the rest from the events, so any moments will do."
+    preset: RangePreset | None = strawberry.field(default=strawberry.UNSET, description="A range by its name.")
+    days: DayRange | None = strawberry.field(default=strawberry.UNSET, description="Days, the first and the last one.")
+    instants: InstantRange | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Moments. Whole days are read from rollups and the rest from the events, so any moments will do.",
     )
 
     def resolved(self, context: Context) -> ranges.Range:
         """Return the range in the workspace's zone; raise InvalidRangeError where it is none."""
         if self.preset:
-            return ranges.range_of_preset(self.preset.value, zone=context.zone, now=context.now)
+            return ranges.range_of_preset(self.preset, zone=context.zone, now=context.now)
         if self.days:
-            days = self.days.value
+            days = self.days
             return ranges.range_of_days(days.first, days.last, zone=context.zone)
         assert self.instants  # noqa: S101 - exactly one is given: that is what @oneOf means
-        instants = self.instants.value
+        instants = self.instants
         return ranges.range_of_instants(instants.start, instants.end, zone=context.zone)
 
 

@@ -1,5 +1,6 @@
 """The schema: every way in, each guarded by one permission."""
 
+import asyncio
 from typing import Annotated
 
 import strawberry
@@ -13,6 +14,7 @@ from creditdesk.graphql.enums import Permission
 from creditdesk.graphql.guards import requires
 from creditdesk.graphql.ids import decode_id, decode_id_of
 from creditdesk.graphql.nodes import Node
+from creditdesk.graphql.operations import OneOperation
 from creditdesk.graphql.printing import sorted_schema
 from creditdesk.graphql.scalars import SCALARS
 from creditdesk.graphql.usage import group_of, user_of
@@ -63,7 +65,8 @@ class Query:
         """Load objects."""
         if len(ids) > MAX_NODES:
             raise InvalidInputError(f"At most {MAX_NODES} ids at once.")
-        return [await node for node in [_node(info, id_) for id_ in ids]]
+        # Together, so that they are loaded together.
+        return await asyncio.gather(*(_node(info, id_) for id_ in ids))
 
     @strawberry.field(
         description="The caller's workspace; null for any other.", extensions=[requires(Permission.WORKSPACE_READ)]
@@ -73,9 +76,9 @@ class Query:
     ) -> Workspace | None:
         """Show the workspace."""
         own = info.context.principal.workspace
-        if by.id:
-            return Workspace.of(own) if decode_id_of("Workspace", by.id.value) == own.id else None
-        return Workspace.of(own) if by.slug and by.slug.value == own.slug else None
+        if isinstance(by.id, str):
+            return Workspace.of(own) if decode_id_of("Workspace", by.id) == own.id else None
+        return Workspace.of(own) if by.slug == own.slug else None
 
 
 @strawberry.type(description="Everything that can be changed.")
@@ -99,7 +102,7 @@ class Mutation:
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
-    extensions=[ParserCache, ValidationCache],
+    extensions=[OneOperation, ParserCache, ValidationCache],
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
 )
 """Field suggestions are off: a caller learns the schema by introspection or from `schema.graphql`, not by guessing."""

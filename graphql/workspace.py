@@ -32,8 +32,8 @@ from creditdesk.graphql.usage import (
 class WorkspaceBy:
     """Exactly one of an id and a slug."""
 
-    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="The workspace's id in this API.")
-    slug: strawberry.Maybe[str] = strawberry.field(description="The workspace's short name.")
+    id: strawberry.ID | None = strawberry.field(default=strawberry.UNSET, description="The workspace's id in this API.")
+    slug: str | None = strawberry.field(default=strawberry.UNSET, description="The workspace's short name.")
 
 
 @strawberry.type(description="The tenant: its users, its groups, its credits.")
@@ -125,9 +125,9 @@ class Workspace(Node):
         self, info: Info, by: Annotated[GroupBy, strawberry.argument(description="Which group.")]
     ) -> Group | None:
         """Load a group."""
-        if by.id:
-            return await group_of(info, decode_id_of("Group", by.id.value))
-        context, slug = info.context, by.slug.value if by.slug else ""
+        if isinstance(by.id, str):
+            return await group_of(info, decode_id_of("Group", by.id))
+        context, slug = info.context, by.slug or ""
         found = await people.group_by_slug(context.reader, context.permitted, slug=slug)
         return Group.of(found) if found else None
 
