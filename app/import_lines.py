@@ -13,7 +13,7 @@ from uuid import UUID
 
 from creditdesk.credits.amounts import Credits, parse_credits
 from creditdesk.credits.errors import ErrorCode, EventError
-from creditdesk.credits.usage_events import UsageEvent, UserBy
+from creditdesk.credits.event_rules import UsageEvent, UserBy
 
 MAX_LINE = 131_072
 """Bytes: twice the longest event, with every character of it escaped."""

@@ -30,7 +30,8 @@ from creditdesk.app.recording import record_batch
 from creditdesk.app.settings import Settings
 from creditdesk.credits.directory import workspace_by_slug
 from creditdesk.credits.errors import CreditError, ErrorCode
-from creditdesk.credits.usage_events import MAX_BATCH, Recorded, Rejection, UsageEvent
+from creditdesk.credits.event_rules import UsageEvent
+from creditdesk.credits.usage_events import MAX_BATCH, Recorded, Rejection
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import AmountOverflow, DatabaseError
 

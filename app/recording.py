@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from creditdesk.credits.usage_events import Recorded, UsageEvent, record_usage
+from creditdesk.credits.event_rules import UsageEvent
+from creditdesk.credits.usage_events import Recorded, record_usage
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from creditdesk.db.errors import DatabaseUnavailable, StatementTimeout
 

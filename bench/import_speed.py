@@ -23,7 +23,8 @@ from psycopg.types.array import ListBinaryDumper
 
 from creditdesk.app.database import NAME
 from creditdesk.credits.directory import NewGroup, NewUser, UserKind, put_groups, put_users, put_workspace
-from creditdesk.credits.usage_events import MAX_BATCH, UsageEvent, UserBy, record_usage
+from creditdesk.credits.event_rules import UsageEvent, UserBy
+from creditdesk.credits.usage_events import MAX_BATCH, record_usage
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
 from creditdesk.db.connections import Database, DatabaseRole, RowScope

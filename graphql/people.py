@@ -6,8 +6,8 @@ import strawberry
 
 from creditdesk.credits import people
 from creditdesk.credits.errors import InvalidInputError
+from creditdesk.credits.event_rules import UserBy as UserNamed
 from creditdesk.credits.ranges import range_of_preset
-from creditdesk.credits.usage_events import UserBy as UserNamed
 from creditdesk.graphql.context import Context
 from creditdesk.graphql.enums import OrderDirection, OrderedBy, RangePreset, UserKind
 from creditdesk.graphql.ids import decode_id_of

@@ -9,6 +9,7 @@ import strawberry
 from creditdesk.credits import usage_events
 from creditdesk.credits.amounts import Credits
 from creditdesk.credits.errors import BatchSizeError, CreditError
+from creditdesk.credits.event_rules import UsageEvent
 from creditdesk.db.connections import DatabaseRole, RowScope
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import ErrorCode
@@ -55,9 +56,9 @@ class UsageEventInput:
     )
     tags: list[TagInput] | None = strawberry.field(default=None, description="Up to 20 free labels.")
 
-    def event(self) -> usage_events.UsageEvent:
+    def event(self) -> UsageEvent:
         """Return the event; raise InvalidIdError."""
-        return usage_events.UsageEvent(
+        return UsageEvent(
             source=self.source,
             id=self.id,
             at=self.at,
@@ -104,7 +105,7 @@ RecordUsageResult = Annotated[
 ]
 
 
-def _events(inputs: Sequence[UsageEventInput]) -> tuple[list[usage_events.UsageEvent], list[int], list[RejectedEvent]]:
+def _events(inputs: Sequence[UsageEventInput]) -> tuple[list[UsageEvent], list[int], list[RejectedEvent]]:
     """Return the events, where each stood in the batch, and those whose user's id is none."""
     events, indexes, rejected = [], [], []
     for index, one in enumerate(inputs):

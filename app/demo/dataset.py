@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from creditdesk.app.demo.mix import HOURS, LOOP, PROJECTS, SERVICES, SIZES, WEEKDAYS, ModelUse, uses_of
 from creditdesk.app.demo.people import RUNAWAY, DemoUser, DemoWorkspace
 from creditdesk.credits.directory import UserKind
-from creditdesk.credits.usage_events import UsageEvent, UserBy
+from creditdesk.credits.event_rules import UsageEvent, UserBy
 
 SOURCE = "gateway"
 """Who reports the demo's usage. With a second source, recorded at the same time, the first start took as long."""

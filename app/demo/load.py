@@ -24,7 +24,8 @@ from creditdesk.app.demo.dataset import (
 from creditdesk.app.demo.people import DemoWorkspace, acme, himal
 from creditdesk.app.recording import record_batch
 from creditdesk.credits import directory
-from creditdesk.credits.usage_events import MAX_BATCH, UsageEvent
+from creditdesk.credits.event_rules import UsageEvent
+from creditdesk.credits.usage_events import MAX_BATCH
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 
 _SMALLER = 27

@@ -2,19 +2,18 @@
 
 import json
 import re
-from collections import defaultdict
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from graphql import GraphQLObjectType
 
 from creditdesk.credits.amounts import format_credits
-from creditdesk.credits.usage_events import UsageEvent, UserBy
+from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.graphql.schema import schema
 from support.databases import FreshDatabase
-from support.documents import MaximalDocument, core_schema, every_field
+from support.documents import MaximalDocument, composite_types, core_schema, every_field
 from support.world import (
     ALL_DAYS,
     CALLERS,
@@ -55,6 +54,11 @@ def uid(user: str) -> str:
     return shown_id("User", user_id(user))
 
 
+IDS = {
+    **{f"user/{person.name}": uid(person.name) for place in PLACES for person in place.people},
+    **{f"group/{group}": gid(group) for place in PLACES for group in place.groups},
+    **{f"workspace/{place.name}": shown_id("Workspace", workspace_id(place.name)) for place in PLACES},
+}
 _USERS = ("zoe", "mo", "maya", "mia", "nora", "gina", "lee", "robo")
 _GROUPS = ("sales", "research", "guides", "design")
 _USAGE = [
@@ -76,7 +80,7 @@ _USERS_PAGE = [
 _DIMENSIONS = ("USER", "GROUP", "PRODUCT", "MODEL")
 ARGUMENTS = {
     "Query.node": ["(id: $id)"],
-    "Query.nodes": ["(ids: [$id])"],
+    "Query.nodes": [f"(ids: {json.dumps(list(IDS.values()))})"],
     "Query.workspace": [
         f'(by: {{slug: "{workspace_slug("acme")}"}})',
         f'(by: {{id: "{shown_id("Workspace", workspace_id("himal"))}"}})',
@@ -105,11 +109,6 @@ ARGUMENTS = {
     ],
 }
 ROUNDS = 5
-IDS = {
-    **{f"user/{person.name}": uid(person.name) for place in PLACES for person in place.people},
-    **{f"group/{group}": gid(group) for place in PLACES for group in place.groups},
-    **{f"workspace/{place.name}": shown_id("Workspace", workspace_id(place.name)) for place in PLACES},
-}
 NOWHERE = [shown_id(kind, id_of("nowhere")) for kind in ("User", "Group", "Workspace", "Budget", "")]
 
 
@@ -121,7 +120,7 @@ def maximal_documents() -> Iterator[tuple[str, dict[str, str]]]:
     """Return documents, each with its variables, that select everything in every way."""
     for round_ in range(ROUNDS):
         writer = MaximalDocument(schema, ARGUMENTS, round_, SHALLOW, {"CreditUsage": 2 if round_ == 0 else 1})
-        for root in ("viewer", "workspace"):
+        for root in ("viewer", "workspace", "nodes"):
             yield f"query {writer.root(root)}", {}
         for owner in list(IDS)[round_::ROUNDS]:
             yield f"query($id: ID!) {writer.node(owner.split('/')[0].title())}", {"id": IDS[owner]}
@@ -382,7 +381,49 @@ def test_cursors_that_another_caller_was_given_lead_only_to_one_s_own(world: Wor
 
 # Every field of every type, and who is ever answered anything else than null or an empty list there.
 
-# A type of introspection and a mutation's types are not walked here; what a mutation answers has its own tests.
+ANYBODY = frozenset(CALLERS) - {"UNMAPPED"}
+SEE_ALL = frozenset(EVERYONE) | {"OTHER_OWNER"}
+SEE_GROUPS = SEE_ALL | {"GROUP_MANAGER"}
+SEE_SOMEBODY = SEE_GROUPS | {"MEMBER"}
+LINKED = SEE_SOMEBODY - {"READER"}
+ONLY_BY_RECORDING = frozenset[str]()
+"""What a mutation answers: nobody meets it by reading."""
+FIGURES = "credits requests inputTokens cachedInputTokens outputTokens"
+MANIFEST: dict[str, dict[str, frozenset[str]]] = {
+    "Query": {"viewer node nodes workspace": ANYBODY},
+    "Viewer": {"kind subject roles permissions workspace": ANYBODY, "user": LINKED},
+    "Workspace": {
+        "id slug name zone createdAt users groups": ANYBODY,
+        "usage": SEE_ALL,
+        "user": SEE_SOMEBODY,
+        "group": SEE_SOMEBODY,
+    },
+    "User": {"id displayName email kind active homeGroup groups usage": SEE_SOMEBODY},
+    "Group": {"id slug name members": SEE_SOMEBODY, "usage": SEE_GROUPS},
+    "UserConnection": {"pageInfo totalCount": ANYBODY, "edges nodes": SEE_SOMEBODY},
+    "UserEdge": {"node cursor": SEE_SOMEBODY},
+    "GroupConnection": {"pageInfo totalCount": ANYBODY, "edges nodes": SEE_SOMEBODY},
+    "GroupEdge": {"node cursor": SEE_SOMEBODY},
+    "PageInfo": {"hasNextPage hasPreviousPage": ANYBODY, "startCursor endCursor": SEE_SOMEBODY},
+    "CreditUsage": {f"{FIGURES} range dataThrough series breakdown": SEE_SOMEBODY},
+    "Range": {"start end": SEE_SOMEBODY},
+    "UsageSeries": {"key points": SEE_SOMEBODY},
+    "UsageKey": {"other user group product model": SEE_SOMEBODY},
+    "UsagePoint": {f"{FIGURES} start": SEE_SOMEBODY},
+    "UsageBreakdown": {"rows other rowCount": SEE_SOMEBODY},
+    "UsageRow": {f"{FIGURES} product model share user group usage": SEE_SOMEBODY},
+    "UsageRest": {f"{FIGURES} rowCount": SEE_SOMEBODY},
+    "Mutation": {"recordUsage": ONLY_BY_RECORDING},
+    "RecordUsageSuccess": {"accepted duplicates rejected": ONLY_BY_RECORDING},
+    "RejectedEvent": {"index code message": ONLY_BY_RECORDING},
+    "InvalidInput": {"message code path": ONLY_BY_RECORDING},
+}
+WHO_SEES = {
+    f"{type_name}.{field}": who
+    for type_name, fields in MANIFEST.items()
+    for names, who in fields.items()
+    for field in names.split()
+}
 
 
 def answered_fields(value: object) -> Iterator[str]:
@@ -392,14 +433,148 @@ def answered_fields(value: object) -> Iterator[str]:
             yield from answered_fields(one)
     if isinstance(value, dict):
         for name, inner in value.items():
-            if inner is not None and inner != [] and name != "__typename":
+            if (
+                inner not in (None, [])
+                and name != "__typename"
+                and set(inner if isinstance(inner, list) else "1") != {None}
+            ):
                 yield f"{value.get('__typename', 'Query')}.{name}"
                 yield from answered_fields(inner)
 
 
-def test_dump(answered) -> None:
-    seen_ = {c: set(answered_fields([a.get("data") for a in answered[c]])) for c in CALLERS}
-    by = defaultdict(list)
-    for t, f, d in every_field(schema):
-        by[tuple(c for c in CALLERS if f"{t}.{f}" in seen_[c])].append(f"{t}.{f}")
-    for k, v in by.items(): print(k, v)
+def test_every_field_of_every_type_has_said_who_sees_it() -> None:
+    types = composite_types(schema)
+    objects = {name for name, type_ in types.items() if isinstance(type_, GraphQLObjectType)}
+    fields = {f"{type_name}.{field}" for type_name, field, _ in every_field(schema) if type_name in objects}
+    assert fields == set(WHO_SEES)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_a_field_holds_something_for_exactly_those_who_see_it(
+    answered: dict[str, list[dict[str, Any]]], caller: str
+) -> None:
+    found = set(answered_fields([answer.get("data") for answer in answered[caller]]))
+    expected = {field for field, who in WHO_SEES.items() if caller in who}
+    assert found <= expected
+    assert found == expected or caller in EVERYONE[1:]
+
+
+# Changing.
+
+RECORD = """
+mutation($events: [UsageEventInput!]!) { recordUsage(input: {events: $events}) {
+  __typename ... on RecordUsageSuccess { accepted duplicates rejected { index code message } }
+  ... on InvalidInput { message code path }
+} }"""
+
+
+def new_event(id_: str, **changes: object) -> dict[str, object]:
+    return {
+        "source": "test",
+        "id": id_,
+        "at": "2026-06-01T12:00:00+02:00",
+        "user": {"id": uid("mo")},
+        "product": "chat",
+        "model": "large",
+        "credits": "12.5",
+    } | changes
+
+
+@pytest.mark.parametrize("caller", [caller for caller in CALLERS if caller != "WRITER"])
+def test_nobody_but_a_service_that_may_write_records_usage_and_nothing_is_changed(world: World, caller: str) -> None:
+    before = world.row_counts()
+    answer = world.answer(caller, RECORD, events=[new_event("denied")])
+    assert answer["data"] is None
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
+    assert world.row_counts() == before
+
+
+def test_a_service_that_may_write_records_usage_and_cannot_read_it(world: World) -> None:
+    events = [new_event("1"), new_event("2", user={"email": email_of("zoe").upper()}), new_event("1")]
+    success = {"__typename": "RecordUsageSuccess", "accepted": 2, "duplicates": 1, "rejected": []}
+    assert world.ask("WRITER", RECORD, events=events) == {"recordUsage": success}
+    own = "viewer { workspace { usage(range: {preset: LAST_90_DAYS}) { credits } users { totalCount } } }"
+    assert world.ask("WRITER", f"{{ {own} }}") == {"viewer": {"workspace": {"usage": None, "users": {"totalCount": 0}}}}
+    stored = world.sql("SELECT credits, group_id FROM usage_event WHERE source = 'test' ORDER BY external_id")
+    assert stored == [(12_500_000, group_id("research")), (12_500_000, group_id("sales"))]
+
+
+def test_a_service_records_for_users_of_its_own_workspace_only(world: World) -> None:
+    before = world.row_counts()
+    names = [{"id": uid("maya")}, {"email": email_of("maya")}, {"externalId": external_id_of("maya")}]
+    nobody = [{"id": uid("nobody")}, {"email": email_of("nobody")}, {"externalId": external_id_of("nobody")}]
+
+    def outcome(users: list[dict[str, str]]) -> Any:
+        events = [new_event(f"foreign-{number}", user=user) for number, user in enumerate(users)]
+        return world.ask("WRITER", RECORD, events=events)["recordUsage"]
+
+    assert outcome(names) == outcome(nobody)
+    assert [one["code"] for one in outcome(names)["rejected"]] == ["UNKNOWN_USER"] * 3
+    assert world.row_counts() == before
+
+
+def test_every_mutation_asks_for_a_permission_that_no_person_has(world: World) -> None:
+    mutation = core_schema(schema).mutation_type
+    assert mutation
+    assert set(mutation.fields) == {"recordUsage"}
+    for caller in CALLERS:
+        permissions = world.answer(caller, "{ viewer { permissions } }")["data"]
+        if caller != "UNMAPPED":
+            assert ("USAGE_WRITE" in permissions["viewer"]["permissions"]) is (caller == "WRITER")
+
+
+# Tokens.
+
+
+def test_no_token_is_answered_with_a_challenge_that_names_no_error(world: World) -> None:
+    response = world.run(world.http.post("/", json={"query": "{ viewer { subject } }"}))
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, 'Bearer realm="creditdesk"')
+    assert response.headers["content-type"] == "application/json"
+    assert [error["extensions"]["code"] for error in response.json()["errors"]] == ["UNAUTHENTICATED"]
+    assert "data" not in response.json()
+
+
+REFUSED_TOKENS: dict[str, dict[str, Any]] = {
+    "an unknown workspace": {"workspace": "no-such-workspace"},
+    "no workspace": {"workspace": None},
+    "an expired token": {"exp": 1_700_000_000},
+    "another audience": {"aud": "urn:another"},
+    "another issuer": {"iss": "https://issuer.example"},
+    "a deactivated user": {"sub": "ina"},
+    "a slug that is no text": {"workspace": ["acme"]},
+}
+
+
+@pytest.mark.parametrize("why", REFUSED_TOKENS)
+def test_a_token_that_is_not_valid_here_is_refused_without_a_reason_for_guessing(world: World, why: str) -> None:
+    claims = {"sub": "mo", "workspace": workspace_slug("acme"), "roles": ["owner"]} | REFUSED_TOKENS[why]
+    headers = {"authorization": f"Bearer {world.site.token(**claims)}"}
+    before = world.row_counts()
+    for query in ("{ viewer { subject } }", RECORD):
+        body = {"query": query, "variables": {"events": [new_event("refused")]}}
+        response = world.run(world.http.post("/", json=body, headers=headers))
+        assert response.status_code == 401
+        assert 'error="invalid_token"' in response.headers["www-authenticate"]
+        assert response.json() == {"errors": [UNAUTHENTICATED]}
+    assert world.row_counts() == before
+
+
+UNAUTHENTICATED = {
+    "message": "There is no token, or it is not valid here. Sign in again.",
+    "extensions": {"code": "UNAUTHENTICATED"},
+}
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer", "Bearer x", "Bearer a.b.c", "Basic eDp5", "bearer \xff", "Bearer a b", ""]
+)
+def test_what_is_no_token_is_refused(world: World, header: str) -> None:
+    body = {"query": "{ viewer { subject } }"}
+    response = world.run(world.http.post("/", json=body, headers={b"authorization": header.encode("latin-1")}))
+    assert (response.status_code, response.json()) == (401, {"errors": [UNAUTHENTICATED]})
+    assert response.headers["www-authenticate"].startswith('Bearer realm="creditdesk"')
+
+
+def test_nobody_reads_an_answer_out_of_a_shared_cache(world: World) -> None:
+    response = world.run(world.posting("OWNER", "{ viewer { subject } }"))
+    assert response.headers["cache-control"] == "private, no-store"

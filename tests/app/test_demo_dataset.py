@@ -17,7 +17,7 @@ from creditdesk.app.demo.dataset import (
     stream_of,
 )
 from creditdesk.app.demo.people import DEMO_PERSONS, RUNAWAY, acme, himal
-from creditdesk.credits.usage_events import UsageEvent, check_event
+from creditdesk.credits.event_rules import UsageEvent, check_event
 
 FIRST_DAY = date(2025, 11, 24)
 LAST_DAY = date(2026, 11, 23)

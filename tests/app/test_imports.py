@@ -27,7 +27,7 @@ from creditdesk.app.import_lines import (
 from creditdesk.app.settings import load_settings
 from creditdesk.credits import directory
 from creditdesk.credits.errors import CreditError
-from creditdesk.credits.usage_events import UsageEvent, UserBy
+from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from support.databases import FreshDatabase
 from support.processes import COMMAND, clean_environment, creditdesk, wait_until

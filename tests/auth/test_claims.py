@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,15 +77,16 @@ def test_the_default_role_map_knows_every_role_by_its_name() -> None:
         ({}, set()),
     ],
 )
-def test_scopes_are_a_string_or_a_list(claims: dict[str, object], scopes: set[str]) -> None:
+def test_scopes_are_a_string_or_a_list(claims: dict[str, Any], scopes: set[str]) -> None:
     assert read(**claims).scopes == scopes
 
 
 @pytest.mark.parametrize("claim", ["sub", "workspace"])
 @pytest.mark.parametrize("value", [None, "", 5, ["ana"], {"a": 1}, "a\x00b", "\ud800", "a\nb", "x" * 256])
 def test_without_a_usable_subject_and_workspace_nobody_is_known(claim: str, value: object) -> None:
+    claims: dict[str, Any] = {claim: value}
     with pytest.raises(Unauthenticated, match="Sign in again"):
-        read(**{claim: value})
+        read(**claims)
 
 
 def test_group_slugs_that_cannot_be_stored_are_left_out() -> None:
@@ -99,12 +102,12 @@ def test_group_slugs_that_cannot_be_stored_are_left_out() -> None:
         {"gty": "client-credentials"},
     ],
 )
-def test_a_service_is_a_service_only(claims: dict[str, object]) -> None:
+def test_a_service_is_a_service_only(claims: dict[str, Any]) -> None:
     assert read(**claims).roles == {Role.SERVICE}
 
 
 @pytest.mark.parametrize("claims", [{"idtyp": "user"}, {"idtyp": ["app"]}, {"gty": "password"}, {}])
-def test_a_person_is_not_a_service(claims: dict[str, object]) -> None:
+def test_a_person_is_not_a_service(claims: dict[str, Any]) -> None:
     assert read(roles=["gov-member"], **claims).roles == {Role.MEMBER}
 
 
@@ -178,7 +181,7 @@ def test_a_bad_expression_fails_at_boot_and_names_its_setting(setting: str, expr
         ),
     )
 )
-def test_whatever_the_claims_hold_reading_them_never_fails(claims: dict[str, object]) -> None:
+def test_whatever_the_claims_hold_reading_them_never_fails(claims: dict[str, Any]) -> None:
     assert read(**claims).roles <= set(ROLE_MAP.values())
 
 

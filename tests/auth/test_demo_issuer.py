@@ -43,11 +43,12 @@ def redeem(site: Site, given: str, **changes: str | None) -> httpx.Response:
         "redirect_uri": CALLBACK,
         "code_verifier": VERIFIER,
     }
-    return post(site, form | changes)
+    return post(site, {**form, **changes})
 
 
 def refresh(site: Site, token: str, **changes: str | None) -> httpx.Response:
-    return post(site, {"grant_type": "refresh_token", "client_id": "console", "refresh_token": token} | changes)
+    form = {"grant_type": "refresh_token", "client_id": "console", "refresh_token": token}
+    return post(site, {**form, **changes})
 
 
 def signed_in(site: Site) -> dict[str, str]:
@@ -78,7 +79,7 @@ def test_the_whole_sign_in_with_authlib(site: Site) -> None:
             )
             token = await site.verifier.verify(tokens["access_token"])
             claims = ClaimReader(ClaimMapping(), DEFAULT_ROLE_MAP).read(token.claims)
-            assert (claims.subject, claims.workspace_slug, claims.roles) == ("ana", "acme", {Role.ADMIN})
+            assert (claims.subject, claims.workspace_slug, claims.roles) == ("ana", "acme", frozenset({Role.ADMIN}))
             with pytest.raises(Unauthenticated):
                 await site.verifier.verify(tokens["id_token"])
             renewed = await client.refresh_token(discovery["token_endpoint"])
@@ -97,7 +98,11 @@ def test_a_service_signs_in_with_authlib(site: Site, method: str) -> None:
             tokens = await client.fetch_token(f"{URL}/token", grant_type="client_credentials")
             token = await site.verifier.verify(tokens["access_token"])
             claims = ClaimReader(ClaimMapping(), {}).read(token.claims)
-            assert (claims.subject, claims.roles, claims.scopes) == ("gateway", {Role.SERVICE}, {"usage:write"})
+            assert (claims.subject, claims.roles, claims.scopes) == (
+                "gateway",
+                frozenset({Role.SERVICE}),
+                frozenset({"usage:write"}),
+            )
             assert "refresh_token" not in tokens
 
     run(flow())

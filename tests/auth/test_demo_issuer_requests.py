@@ -51,7 +51,7 @@ def basic(text: str) -> str:
 def test_a_bad_token_request_gets_an_oauth_error(
     site: Site, form: dict[str, str | None], header: str | None, error: str, status: int
 ) -> None:
-    response = post(site, SERVICE | form, **({"authorization": header} if header else {}))
+    response = post(site, {**SERVICE, **form}, **({"authorization": header} if header else {}))
     refused(response, error, status)
     assert ("www-authenticate" in response.headers) is (status == 401)
 
@@ -85,7 +85,7 @@ SHARED = Site()
 def test_no_input_brings_the_issuer_down(fields: dict[str, str], raw: bytes) -> None:
     async def ask() -> list[int]:
         utf8 = {name: value.encode("utf-8", "replace").decode() for name, value in fields.items()}
-        header = {"authorization": b"Basic " + base64.b64encode(raw)}
+        header = {b"authorization": b"Basic " + base64.b64encode(raw)}
         form = {"content-type": "application/x-www-form-urlencoded"}
         async with httpx.AsyncClient(transport=SHARED.network) as http:
             return [

@@ -2,6 +2,7 @@ import base64
 import contextlib
 import hmac
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +48,8 @@ def test_any_of_several_audiences_will_do(site: Site) -> None:
 
 def test_a_clock_a_minute_off_is_forgiven(site: Site) -> None:
     now = int(site.clock())
-    for claims in ({"exp": now - 59}, {"nbf": now + 60}, {"iat": now + 60}):
+    forgiven: list[dict[str, Any]] = [{"exp": now - 59}, {"nbf": now + 60}, {"iat": now + 60}]
+    for claims in forgiven:
         run(site.verifier.verify(site.token(**claims)))
 
 
@@ -112,7 +114,8 @@ def test_a_token_that_does_not_expire_is_refused(site: Site, expiry: object) -> 
 
 @pytest.mark.parametrize("claim", ["nbf", "iat"])
 def test_a_token_of_the_future_is_refused(site: Site, claim: str) -> None:
-    error = refusal(site, site.token(**{claim: int(site.clock()) + 61}))
+    claims: dict[str, Any] = {claim: int(site.clock()) + 61}
+    error = refusal(site, site.token(**claims))
     assert error.reason == f"the token's claim is missing or wrong: {claim}"
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import Range, range_of_days, range_of_instants
 from creditdesk.credits.series import Interval, Series, series_of
@@ -28,7 +29,6 @@ from creditdesk.credits.usage import (
     UsageQuery,
     usage_of,
 )
-from creditdesk.credits.usage_events import UsageEvent, UserBy
 from support.ledgers import Desk, Ledger
 
 ZONES = ("UTC", "Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe", "America/Santiago")

@@ -9,16 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from creditdesk.credits.errors import BatchSizeError, ErrorCode, EventError
+from creditdesk.credits.event_rules import MAX_CREDITS, MAX_TOKENS, UsageEvent, UserBy, check_event
 from creditdesk.credits.reconcile import Reconciliation
-from creditdesk.credits.usage_events import (
-    MAX_CREDITS,
-    MAX_TOKENS,
-    Recorded,
-    UsageEvent,
-    UserBy,
-    check_event,
-    record_usage,
-)
+from creditdesk.credits.usage_events import Recorded, record_usage
 from creditdesk.db.connections import Database
 from support.ledgers import NOW, Desk, Ledger, new_ledger
 

@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 import psycopg
 
 from creditdesk.credits.directory import NewGroup, NewUser, UserKind, put_groups, put_users, put_workspace
+from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.reconcile import Reconciliation, reconcile
-from creditdesk.credits.usage_events import Recorded, UsageEvent, UserBy, record_usage
+from creditdesk.credits.usage_events import Recorded, record_usage
 from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
 from support.databases import FreshDatabase
 

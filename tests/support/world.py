@@ -30,7 +30,8 @@ from creditdesk.credits.directory import (
     put_users,
     put_workspace,
 )
-from creditdesk.credits.usage_events import MAX_BATCH, UsageEvent, UserBy, record_usage
+from creditdesk.credits.event_rules import UsageEvent, UserBy
+from creditdesk.credits.usage_events import MAX_BATCH, record_usage
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from creditdesk.graphql.endpoint import GraphQLEndpoint
 from creditdesk.graphql.ids import encode_id
