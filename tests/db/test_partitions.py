@@ -46,7 +46,7 @@ def held(ledger: Ledger, table: str) -> list[str]:
 
 def ensure(ledger: Ledger, first: str, last: str, *, role: str = "creditdesk_administrator") -> int:
     with psycopg.connect(ledger.desk.fresh.server_dsn) as connection:
-        connection.execute(f"SET ROLE {role}")  # type: ignore[arg-type]
+        connection.execute(f"SET ROLE {role}")
         row = connection.execute("SELECT ensure_usage_partitions(%s, %s)", (first, last)).fetchone()
     assert row
     return int(row[0])
