@@ -1,4 +1,4 @@
-"""The command line: `creditdesk demo`, `serve`, `migrate`, `import`, `reconcile` and `schema`."""
+"""The command line: `creditdesk demo`, `serve`, `migrate`, `directory`, `import`, `reconcile` and `schema`."""
 
 import argparse
 import importlib
@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Command] = {
     "demo": Command("creditdesk.app.demo.run", "start everything with data in it; nothing needs to be set up"),
     "serve": Command("creditdesk.app.serve", "serve the API, as the environment configures it"),
     "migrate": Command("creditdesk.app.database", "bring the database to this version's schema"),
+    "directory": Command("creditdesk.app.directory", "put a workspace, its groups and its people in place"),
     "import": Command("creditdesk.app.imports", "record usage from a file"),
     "reconcile": Command("creditdesk.app.reconcile", "check that the rollups add up to the events"),
     "schema": Command("creditdesk.app.schema", "print the GraphQL schema"),

@@ -111,8 +111,8 @@ def _parsed(body: bytes) -> tuple[str, dict[str, Any] | None, str | None]:
     if not isinstance(data, dict):
         raise _RefusedError(400, ErrorCode.MALFORMED_REQUEST, "The body must be a JSON object.")
     query, variables, operation_name = data.get("query"), data.get("variables"), data.get("operationName")
-    if not isinstance(query, str):
-        raise _RefusedError(400, ErrorCode.MALFORMED_REQUEST, "`query` must be a string.")
+    if not isinstance(query, str) or not query:
+        raise _RefusedError(400, ErrorCode.MALFORMED_REQUEST, "`query` must be a string with a document in it.")
     if not isinstance(variables, dict | None):
         raise _RefusedError(400, ErrorCode.MALFORMED_REQUEST, "`variables` must be an object.")
     if not isinstance(operation_name, str | None):
@@ -124,11 +124,17 @@ def _parsed(body: bytes) -> tuple[str, dict[str, Any] | None, str | None]:
 
 def _has_nul(value: object) -> bool:
     """Tell whether any text in a JSON value holds a NUL, which no PostgreSQL text can."""
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict):
-        return any("\x00" in key or _has_nul(one) for key, one in value.items())
-    return isinstance(value, list | tuple) and any(_has_nul(one) for one in value)
+    # Without recursion: JSON may be nested more deeply than Python calls may.
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text if "\x00" in text:
+                return True
+            case dict() as members:
+                waiting += [*members, *members.values()]
+            case list() | tuple() as items:
+                waiting += items
+    return False
 
 
 def _shown(data: dict[str, Any] | None, errors: list[GraphQLError] | None, *, executed: bool) -> dict[str, object]:

@@ -56,6 +56,9 @@ def _code_and_message(error: GraphQLError, *, executed: bool) -> tuple[ErrorCode
             return original.code, original.message
         case RecursionError() if not executed:
             return ErrorCode.GRAPHQL_PARSE_FAILED, "The document is nested too deeply."
+        case ValueError() if not executed:
+            # A number of thousands of digits, which Python will not read.
+            code = ErrorCode.GRAPHQL_VALIDATION_FAILED
         case DatabaseUnavailable():
             code = ErrorCode.DATABASE_UNAVAILABLE
         case AmountOverflow():

@@ -10,12 +10,12 @@ class OneOperation(SchemaExtension):
     """Refuse a document with several operations unless the request names one: GraphQL says so, the library runs one."""
 
     def on_validate(self) -> Iterator[None]:
-        """Look at the document once it is otherwise valid."""
-        yield
+        """Look at the document after `ValidationCache`, which stands before this one, found it valid."""
         asked = self.execution_context
-        if asked.graphql_document is None or asked._provided_operation_name is not None:  # noqa: SLF001 - there is no other way to know
-            return
-        operations = [node for node in asked.graphql_document.definitions if isinstance(node, OperationDefinitionNode)]
-        if len(operations) > 1 and not asked.pre_execution_errors:
-            error = GraphQLError("The document has several operations: `operationName` says which.", operations)
-            asked.pre_execution_errors = [error]
+        document, named = asked.graphql_document, asked._provided_operation_name is not None  # noqa: SLF001 - there is no other way to know
+        if document is not None and not named and not asked.pre_execution_errors:
+            operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+            if len(operations) > 1:
+                error = GraphQLError("The document has several operations: `operationName` says which.", operations)
+                asked.pre_execution_errors = [error]
+        yield

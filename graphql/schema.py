@@ -102,7 +102,7 @@ class Mutation:
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
-    extensions=[OneOperation, ParserCache, ValidationCache],
+    extensions=[ParserCache, ValidationCache, OneOperation],
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
 )
 """Field suggestions are off: a caller learns the schema by introspection or from `schema.graphql`, not by guessing."""

@@ -95,8 +95,8 @@ BEGIN
     v_name := 'usage_event_' || to_char(v_month, 'YYYY_MM');
     IF to_regclass('public.' || v_name) IS NULL THEN
       SET LOCAL lock_timeout = '5s';
-      -- Writers wait at the table itself, or they would find themselves in the default partition with a row that by then
-      -- belongs into the month's own. They take the two locks in this order too.
+      -- Writers wait at the table itself, or they would find themselves in the default partition with a row that by
+      -- then belongs into the month's own. They take the two locks in this order too.
       LOCK TABLE public.usage_event IN SHARE ROW EXCLUSIVE MODE;
       LOCK TABLE public.usage_event_default IN ACCESS EXCLUSIVE MODE;
       EXECUTE format('CREATE TABLE public.%I (LIKE public.usage_event INCLUDING DEFAULTS)', v_name);
