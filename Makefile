@@ -25,7 +25,7 @@ check: $(VENV)/.dev ## Everything that must hold before a change goes in; pytest
 	$(BIN)/mypy tests bench
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/creditdesk schema --check schema.graphql
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests; ARGS="tests/credits -k zones" are pytest's

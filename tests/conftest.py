@@ -38,3 +38,8 @@ def open_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="cd-", dir="/tmp") as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a set by its sorted items: its own order differs between the processes that run tests side by side."""
+    return str(sorted(map(str, val))) if isinstance(val, set | frozenset) else None

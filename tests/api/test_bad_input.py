@@ -183,7 +183,9 @@ DOCUMENTS: list[tuple[str, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("document", "codes"), DOCUMENTS, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(
+    ("document", "codes"), DOCUMENTS, ids=lambda value: value[:50] if isinstance(value, str) else None
+)
 def test_a_document_that_is_none_or_does_not_fit_is_refused(world: World, document: str, codes: set[str]) -> None:
     found = set(asked(world, document))
     assert found

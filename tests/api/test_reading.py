@@ -299,7 +299,6 @@ def test_credits_of_this_month_order_a_list_that_names_no_range(world: World) ->
         ({"groups": [gid("guides")]}, set()),
         ({"groups": [gid("research")], "active": True, "search": "member"}, {"mo"}),
     ],
-    ids=str,
 )
 def test_users_are_narrowed_by_every_part_of_a_filter(world: World, filter_: dict[str, Any], found: set[str]) -> None:
     query = """query($filter: UserFilter) { viewer { workspace {

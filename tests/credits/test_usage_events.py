@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from creditdesk.credits.directory import NewUser, UserKind, put_users
 from creditdesk.credits.errors import BatchSizeError, ErrorCode, EventError
 from creditdesk.credits.event_rules import MAX_CREDITS, MAX_TOKENS, UsageEvent, UserBy, check_event
 from creditdesk.credits.reconcile import Reconciliation
 from creditdesk.credits.usage_events import Recorded, record_usage
 from creditdesk.db.connections import Database
+from creditdesk.db.errors import DatabaseUnavailable
 from support.ledgers import NOW, Desk, Ledger, new_ledger
 
 TABLES = (
@@ -78,7 +80,6 @@ def test_the_same_event_again_is_a_duplicate_and_changes_nothing(ledger: Ledger)
         {"tags": {"team": "core"}},
         {"user": UserBy(email="bob@example.com")},
     ],
-    ids=str,
 )
 def test_another_event_under_the_same_id_is_a_conflict_and_changes_nothing(
     ledger: Ledger, change: dict[str, Any]
@@ -224,6 +225,34 @@ def test_conflicting_events_at_the_same_time_leave_the_one_that_came_first(desk:
     assert conflicts == [{0: ErrorCode.IDEMPOTENCY_CONFLICT}] * 5
     winner = next(number for number, one in enumerate(outcomes) if one.accepted)
     assert ledger.charged() == {"red": (winner, 1)}
+
+
+def test_a_correction_whose_use_another_writer_records_first_is_charged_as_that_writer_charged_it(
+    desk: Desk, ledger: Ledger
+) -> None:
+    batch = [ledger.event(), ledger.event("c1", corrects="1", credits=-500_000)]
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    async def race() -> None:
+        async with desk.database.transaction(ledger.scope) as conn:
+            await record_usage(conn, workspace_id=ledger.workspace_id, events=[ledger.event()], now=NOW)
+            await moving()
+            second = asyncio.create_task(ledger.recording(batch))
+            while not second.done() and await asyncio.to_thread(desk.sql, waiting) == [(0,)]:  # noqa: ASYNC110 - PostgreSQL's
+                await asyncio.sleep(0.01)
+        with pytest.raises(DatabaseUnavailable):
+            await second
+
+    async def moving() -> None:
+        move = NewUser(ledger.users["ada"], "Ada", None, None, UserKind.PERSON, ledger.groups["blue"], ())
+        async with desk.database.transaction(ledger.scope) as conn:
+            await put_users(conn, workspace_id=ledger.workspace_id, users=[move], now=NOW)
+
+    desk.run(race())
+    assert ledger.charged() == {"red": (2_500_000, 1)}
+    assert ledger.record(*batch) == Recorded(1, 1, ())
+    assert ledger.charged() == {"red": (2_000_000, 1)}
+    assert ledger.reconciled().differences == ()
 
 
 # Corrections.
