@@ -93,7 +93,10 @@ class UsageRow(UsageFigures):
 
     product: str | None = strawberry.field(description="The product; null if the breakdown is not by product.")
     model: str | None = strawberry.field(description="The model; null if the breakdown is not by model.")
-    share: float = strawberry.field(description="The row's part of the breakdown's credits, from 0 to 1.")
+    share: float = strawberry.field(
+        description="The row's part of the breakdown's credits: 0.25 is a quarter. Corrections of uses outside the"
+        " range can take it below 0 or above 1."
+    )
     key: strawberry.Private[Key]
     whole: strawberry.Private["CreditUsage"]
 
