@@ -6,8 +6,9 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -180,6 +181,59 @@ def test_killed_while_loading_it_goes_on_at_the_next_start(open_directory: Path)
         made = [events_of_day(stream, day, now=midnight) for day in days_between(first_day, today)]
         assert recorded_before(open_directory, midnight, "acme") == sum(map(len, made))
     assert processes_of(open_directory) == []
+
+
+RECORD = """mutation ($events: [UsageEventInput!]!) {
+  recordUsage(input: {events: $events}) { ... on RecordUsageSuccess { accepted duplicates rejected { code } } }
+}"""
+
+
+def streamed(ready: dict[str, Any], batches: list[list[dict[str, Any]]], outcomes: list[dict[str, Any]]) -> None:
+    """Send batches until the server no longer answers, and note what became of each."""
+    headers = {"authorization": f"Bearer {ready['tokens']['SERVICE']}"}
+    with httpx.Client(headers=headers, trust_env=False, timeout=30) as client, suppress(httpx.TransportError):
+        for batch in batches:
+            answer = client.post(ready["graphql"], json={"query": RECORD, "variables": {"events": batch}})
+            outcomes.append(answer.json()["data"]["recordUsage"])
+
+
+def test_a_server_killed_while_usage_streams_in_leaves_each_event_once(open_directory: Path) -> None:
+    at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    user = {"externalId": acme(20).users[0].new.external_id}
+    batches = [
+        [
+            {
+                "source": "stream",
+                "id": f"{batch}-{nth}",
+                "at": at,
+                "user": user,
+                "product": "p",
+                "model": "m",
+                "credits": "1",
+            }
+            for nth in range(250)
+        ]
+        for batch in range(80)
+    ]
+    before: list[dict[str, Any]] = []
+    with demo(open_directory, *SMALL, "--port", "0") as running:
+        stream = threading.Thread(target=streamed, args=(running.ready(), batches, before))
+        stream.start()
+        wait_until(lambda: len(before) >= 5, "five batches recorded")
+        assert running.end(signal.SIGKILL) == -signal.SIGKILL
+        stream.join()
+        running.ready_file.unlink()
+    assert 5 <= len(before) < len(batches)
+    after: list[dict[str, Any]] = []
+    with demo(open_directory, *SMALL, "--port", "0") as running:
+        streamed(running.ready(), batches, after)
+        reconciled = creditdesk("reconcile", "acme", CREDITDESK_DATA_DIRECTORY=str(open_directory / "data"))
+    assert [one["accepted"] + one["duplicates"] for one in after] == [250] * len(batches)
+    # A batch that was answered is there; the one under way when the server died is there whole, or not at all.
+    assert [one["duplicates"] for one in after[: len(before)]] == [250] * len(before)
+    assert {one["duplicates"] for one in after} == {0, 250}
+    assert sum(one["duplicates"] for one in after) <= 250 * (len(before) + 1)
+    assert "everything adds up" in reconciled.stdout
 
 
 def test_a_port_in_use_is_one_clear_sentence(open_directory: Path) -> None:
