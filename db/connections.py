@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from psycopg.types.array import ListBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from creditdesk.db.errors import AmountOverflow, DatabaseError, DatabaseUnavailable, StatementTimeout
+from creditdesk.db.literals import literal
 from creditdesk.db.statements import Statement, all_statements
 
 Row = tuple[Any, ...]
@@ -93,6 +95,8 @@ class Database:
     ) -> None:
         self._statement_timeout = f"{statement_timeout_seconds}s"
         self._attempts = max_connections + 1
+        self.remembered: dict[str, UUID] = {}
+        """Ids of workspaces by slug, as far as they have been looked up: neither ever changes."""
         self.observers: list[Callable[[str], None]] = []
         """Called with each statement's name before it runs: for metrics, and for tests that count."""
         self._pool = AsyncConnectionPool(
@@ -136,7 +140,11 @@ class Database:
             raise DatabaseUnavailable(DatabaseUnavailable.__doc__) from error
 
     def reader(self, scope: RowScope) -> Connection:
-        """Return a connection on which every statement is a read of its own, in one message to the server."""
+        """Return a connection on which every statement is a transaction of its own, in one message to the server.
+
+        Meant for reads. What changes something must be safe to be run twice: where the connection breaks in the middle,
+        the statement is sent again on another.
+        """
         return _Reader(self, scope)
 
     @asynccontextmanager
@@ -217,22 +225,27 @@ async def _executed(
 ) -> list[Row]:
     cursor = psycopg.AsyncClientCursor(connection)
     # A statement shared by two roles would be planned again at every switch, so each role has its own.
-    name = sql.Identifier(f"{statement.name}_{scope.role.name.lower()}")
-    context = scope.context()
+    name = f'"{statement.name}_{scope.role.name.lower()}"'
+    context = _context_text(scope)
     if (statement.name, scope.role) not in connection.prepared:
-        prepare = sql.SQL("{}; PREPARE {} AS {}").format(context, name, sql.SQL(statement.text))
+        prepare = f"{context}; PREPARE {name} AS {statement.text}"
         # It is there already where the request that prepared it was cancelled right then.
         with suppress(pg.DuplicatePreparedStatement):
-            await cursor.execute(prepare)
+            await cursor.execute(prepare.encode())
         connection.prepared.add((statement.name, scope.role))
-    arguments = sql.SQL(", ").join(sql.Literal(parameters[key]) for key in statement.parameters)
-    call = sql.SQL("({})").format(arguments) if statement.parameters else sql.SQL("")
+    arguments = ", ".join([literal(parameters[key], connection) for key in statement.parameters])
+    call = f"({arguments})" if statement.parameters else ""
     if statement.custom_plan:
-        context += sql.SQL("; SET LOCAL plan_cache_mode = force_custom_plan")
-    await cursor.execute(sql.SQL("{}; EXECUTE {}{}").format(context, name, call))
+        context += "; SET LOCAL plan_cache_mode = force_custom_plan"
+    await cursor.execute(f"{context}; EXECUTE {name}{call}".encode())
     while cursor.nextset():
         pass
     return await cursor.fetchall()
+
+
+@lru_cache(maxsize=10_000)
+def _context_text(scope: RowScope) -> str:
+    return scope.context().as_string(None)
 
 
 def _named(statement: str, parameters: dict[str, object]) -> Statement:

@@ -1,6 +1,7 @@
 """The named SQL statements of `db/sql/`: read once, parameters by name in the text and by number on the wire."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -64,16 +65,16 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
 
 @cache
 def all_statements() -> Mapping[str, Statement]:
-    """Return every named statement; raise ValueError where two share a name."""
-    found: dict[str, Statement] = {}
-    for path in sorted(_DIRECTORY.glob("*.sql")):
-        sections = list(_sections_in(path.read_text(encoding="utf-8")))
-        fragments = {one.name: one.body for one in sections if one.kind == "fragment"}
-        for section in sections:
-            if section.kind == "fragment":
-                continue
-            if section.name in found:
-                message = f"two statements are named {section.name}"
-                raise ValueError(message)
-            found[section.name] = _statement(section, fragments)
-    return found
+    """Return every named statement; raise ValueError where two statements or fragments share a name."""
+    sections = [
+        section
+        for path in sorted(_DIRECTORY.glob("*.sql"))
+        for section in _sections_in(path.read_text(encoding="utf-8"))
+    ]
+    names = Counter(section.name for section in sections)
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        message = f"two statements or fragments are named {twice[0]}"
+        raise ValueError(message)
+    # A rule that statements of several files share, such as who may see whom, is written in one of them.
+    fragments = {one.name: one.body for one in sections if one.kind == "fragment"}
+    return {one.name: _statement(one, fragments) for one in sections if one.kind == "name"}

@@ -1,39 +1,21 @@
-"""What is stored: tables, columns and constraints. `workspace_id` leads every key and index, so that it can be sharded.
+"""What is stored of people and usage. `workspace_id` leads every key and index, so that it can be sharded.
 
-Row-level policies, privileges, partitions and functions are in `db/migrations/`. Credits are micro-credits.
+Spend controls are in `db/spend_tables.py`; row-level policies, privileges, partitions and functions in
+`db/migrations/`. Credits are micro-credits.
 """
 
 from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKeyConstraint, Index, Sequence, Text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, ForeignKeyConstraint, Index, Sequence, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-_FILLFACTOR = "80"
-"""Leaves room on the page, so that a rollup's update stays on it and touches no index."""
-
+from creditdesk.db.columns import FILLFACTOR, count, moment, words
 
 _EVENT_ID = Sequence("usage_event_id_seq", metadata=SQLModel.metadata)
 """Only tells apart events of one user at one instant. A random key would cost a system call a row."""
-
-
-def _text() -> Any:
-    # Bytewise order: the same on every platform, so that cursors survive a move.
-    return Text(collation="C")
-
-
-def _moment(**options: Any) -> Any:
-    return Field(sa_type=DateTime(timezone=True), **options)
-
-
-def _count(**options: Any) -> Any:
-    return Field(sa_type=BigInteger, **options)
-
-
-def _words(**options: Any) -> Any:
-    return Field(sa_type=_text(), **options)
 
 
 class Workspace(SQLModel, table=True):
@@ -42,10 +24,10 @@ class Workspace(SQLModel, table=True):
     __tablename__ = "workspace"
 
     id: UUID = Field(primary_key=True)
-    slug: str = _words(unique=True)
-    name: str = _words()
-    zone: str = _words()
-    created_at: datetime = _moment()
+    slug: str = words(unique=True)
+    name: str = words()
+    zone: str = words()
+    created_at: datetime = moment()
 
 
 class UserGroup(SQLModel, table=True):
@@ -60,10 +42,11 @@ class UserGroup(SQLModel, table=True):
 
     workspace_id: UUID = Field(primary_key=True)
     id: UUID = Field(primary_key=True)
-    slug: str = _words()
-    name: str = _words()
-    sort_name: str = _words()
-    created_at: datetime = _moment()
+    slug: str = words()
+    name: str = words()
+    sort_name: str = words()
+    created_at: datetime = moment()
+    manager_ceiling: int | None = count(nullable=True)
 
 
 class AppUser(SQLModel, table=True):
@@ -83,14 +66,14 @@ class AppUser(SQLModel, table=True):
 
     workspace_id: UUID = Field(primary_key=True)
     id: UUID = Field(primary_key=True)
-    external_id: str | None = _words(nullable=True)
-    email: str | None = _words(nullable=True)
-    display_name: str = _words()
-    sort_name: str = _words()
-    kind: str = _words()
+    external_id: str | None = words(nullable=True)
+    email: str | None = words(nullable=True)
+    display_name: str = words()
+    sort_name: str = words()
+    kind: str = words()
     active: bool = True
     home_group_id: UUID | None = None
-    created_at: datetime = _moment()
+    created_at: datetime = moment()
 
 
 class UserIdentity(SQLModel, table=True):
@@ -103,8 +86,8 @@ class UserIdentity(SQLModel, table=True):
     )
 
     workspace_id: UUID = Field(primary_key=True)
-    issuer: str = _words(primary_key=True)
-    subject: str = _words(primary_key=True)
+    issuer: str = words(primary_key=True)
+    subject: str = words(primary_key=True)
     user_id: UUID
 
 
@@ -137,25 +120,29 @@ class UsageEvent(SQLModel, table=True):
 
     workspace_id: UUID = Field(primary_key=True)
     user_id: UUID = Field(primary_key=True)
-    at: datetime = _moment(primary_key=True)
+    at: datetime = moment(primary_key=True)
     id: int = Field(
         primary_key=True,
         sa_type=BigInteger,
         sa_column_kwargs={"server_default": _EVENT_ID.next_value(), "autoincrement": False},
     )
     group_id: UUID | None = None
-    recorded_at: datetime = _moment()
-    credits: int = _count()
-    requests: int = _count()
-    input_tokens: int = _count()
-    cached_input_tokens: int = _count()
-    output_tokens: int = _count()
-    source: str = _words()
-    external_id: str = _words()
-    product: str = _words()
-    model: str = _words()
-    corrects: str | None = _words(nullable=True)
+    recorded_at: datetime = moment()
+    credits: int = count()
+    requests: int = count()
+    input_tokens: int = count()
+    cached_input_tokens: int = count()
+    output_tokens: int = count()
+    source: str = words()
+    external_id: str = words()
+    product: str = words()
+    model: str = words()
+    corrects: str | None = words(nullable=True)
     tags: dict[str, str] | None = Field(default=None, sa_column=Column(JSONB, nullable=True))
+    rate_ids: list[UUID] | None = Field(default=None, sa_column=Column(ARRAY(Uuid()), nullable=True))
+    """What it was priced with; empty where no rate is known and that is allowed, null where its source priced it."""
+    measured: dict[str, str] | None = Field(default=None, sa_column=Column(JSONB, nullable=True))
+    """The messages, tasks, minutes and service tier that its source named."""
 
 
 class UsageEventKey(SQLModel, table=True):
@@ -164,18 +151,18 @@ class UsageEventKey(SQLModel, table=True):
     __tablename__ = "usage_event_key"
 
     workspace_id: UUID = Field(primary_key=True)
-    source: str = _words(primary_key=True)
-    external_id: str = _words(primary_key=True)
+    source: str = words(primary_key=True)
+    external_id: str = words(primary_key=True)
     user_id: UUID
-    at: datetime = _moment()
+    at: datetime = moment()
 
 
 class _Figures(SQLModel):
-    credits: int = _count()
-    requests: int = _count()
-    input_tokens: int = _count()
-    cached_input_tokens: int = _count()
-    output_tokens: int = _count()
+    credits: int = count()
+    requests: int = count()
+    input_tokens: int = count()
+    cached_input_tokens: int = count()
+    output_tokens: int = count()
 
 
 class RollupUserDetailDay(_Figures, table=True):
@@ -184,22 +171,22 @@ class RollupUserDetailDay(_Figures, table=True):
     __tablename__ = "rollup_user_detail_day"
     __table_args__: ClassVar[Any] = (
         Index("rollup_user_detail_day_day_idx", "workspace_id", "day", postgresql_using="brin"),
-        {"postgresql_with": {"fillfactor": _FILLFACTOR}},
+        {"postgresql_with": {"fillfactor": FILLFACTOR}},
     )
 
     workspace_id: UUID = Field(primary_key=True)
     user_id: UUID = Field(primary_key=True)
     day: date = Field(primary_key=True)
     group_id: UUID = Field(primary_key=True)
-    product: str = _words(primary_key=True)
-    model: str = _words(primary_key=True)
+    product: str = words(primary_key=True)
+    model: str = words(primary_key=True)
 
 
 class RollupUserDay(_Figures, table=True):
     """A day's users: the edges of a range that is ranked by user."""
 
     __tablename__ = "rollup_user_day"
-    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": _FILLFACTOR}},)
+    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": FILLFACTOR}},)
 
     workspace_id: UUID = Field(primary_key=True)
     day: date = Field(primary_key=True)
@@ -211,7 +198,7 @@ class RollupUserMonth(_Figures, table=True):
     """A month's users: the whole months of a range that is ranked by user. `month` is its first day."""
 
     __tablename__ = "rollup_user_month"
-    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": _FILLFACTOR}},)
+    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": FILLFACTOR}},)
 
     workspace_id: UUID = Field(primary_key=True)
     month: date = Field(primary_key=True)
@@ -223,23 +210,23 @@ class RollupGroupDay(_Figures, table=True):
     """A charged group's day by product and model: trends and breakdowns without users."""
 
     __tablename__ = "rollup_group_day"
-    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": _FILLFACTOR}},)
+    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": FILLFACTOR}},)
 
     workspace_id: UUID = Field(primary_key=True)
     day: date = Field(primary_key=True)
     group_id: UUID = Field(primary_key=True)
-    product: str = _words(primary_key=True)
-    model: str = _words(primary_key=True)
+    product: str = words(primary_key=True)
+    model: str = words(primary_key=True)
 
 
 class RollupGroupHour(_Figures, table=True):
     """A charged group's hour by product and model. `hour` starts on a full hour of the workspace's zone."""
 
     __tablename__ = "rollup_group_hour"
-    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": _FILLFACTOR}},)
+    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": FILLFACTOR}},)
 
     workspace_id: UUID = Field(primary_key=True)
-    hour: datetime = _moment(primary_key=True)
+    hour: datetime = moment(primary_key=True)
     group_id: UUID = Field(primary_key=True)
-    product: str = _words(primary_key=True)
-    model: str = _words(primary_key=True)
+    product: str = words(primary_key=True)
+    model: str = words(primary_key=True)

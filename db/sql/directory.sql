@@ -5,8 +5,8 @@ FROM workspace AS w
 WHERE w.slug = %(slug)s::text;
 
 -- name: user_of_identity
--- Find who a token's subject is in this workspace, and which of the named groups exist.
-SELECT u.id, u.active,
+-- The workspace, who a token's subject is in it, and which of the named groups exist.
+SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active,
   ARRAY(
     SELECT g.id
     FROM user_group AS g
@@ -14,14 +14,15 @@ SELECT u.id, u.active,
       AND g.slug = ANY (%(group_slugs)s::text[])
     ORDER BY g.id
   )
-FROM (SELECT %(workspace_id)s::uuid AS workspace_id) AS asked
+FROM workspace AS w
 LEFT JOIN user_identity AS i
-  ON i.workspace_id = asked.workspace_id
+  ON i.workspace_id = %(workspace_id)s::uuid
   AND i.issuer = %(issuer)s::text
   AND i.subject = %(subject)s::text
 LEFT JOIN app_user AS u
-  ON u.workspace_id = i.workspace_id
-  AND u.id = i.user_id;
+  ON u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = i.user_id
+WHERE w.id = %(workspace_id)s::uuid;
 
 -- name: put_workspace
 -- Make a workspace, or rename it. Its slug and its zone stay as they are.
@@ -29,6 +30,18 @@ INSERT INTO workspace AS w (id, slug, name, zone, created_at)
 VALUES (%(workspace_id)s::uuid, %(slug)s::text, %(name)s::text, %(zone)s::text, %(now)s::timestamptz)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name
 RETURNING w.slug = %(slug)s::text AND w.zone = %(zone)s::text;
+
+-- name: put_workspace_settings
+-- Give a new workspace its settings.
+INSERT INTO workspace_settings (workspace_id)
+VALUES (%(workspace_id)s::uuid)
+ON CONFLICT (workspace_id) DO NOTHING;
+
+-- name: put_first_balance_kind
+-- Give a new workspace the balance that everybody looks at, limit or not: what each user used in a month.
+INSERT INTO balance_kind (workspace_id, id, scope, cadence, product, model, since)
+VALUES (%(workspace_id)s::uuid, 1, 'USER', 'MONTH', '', '', '1970-01-01')
+ON CONFLICT (workspace_id, id) DO NOTHING;
 
 -- name: put_groups
 -- Make groups, or rename them.

@@ -144,6 +144,81 @@ WHERE e.events IS DISTINCT FROM k.keys
 ORDER BY key
 LIMIT %(most)s::integer;
 
+-- name: reconcile_balances
+-- Differences between each balance and what it counts: the events from its kind's first day on, and what is held now.
+--
+-- A balance that is not there is zero, and one that is zero needs nothing behind it.
+WITH
+  -- include reconcile_events
+, spent AS (
+  SELECT user_id, group_id, product, model, day, sum(credits) AS used, 0::bigint AS held
+  FROM event
+  GROUP BY user_id, group_id, product, model, day
+  UNION ALL
+  SELECT h.user_id, h.group_id, h.product, h.model, (h.placed_at AT TIME ZONE w.zone)::date, 0, h.amount
+  FROM hold AS h
+  JOIN workspace AS w ON w.id = %(workspace_id)s::uuid
+  WHERE h.workspace_id = %(workspace_id)s::uuid
+    AND h.state = 'HELD'
+    AND h.expires_at > %(now)s::timestamptz
+),
+counted AS (
+  SELECT k.id AS kind_id, k.since, s.used, s.held,
+    CASE k.scope WHEN 'USER' THEN s.user_id WHEN 'GROUP' THEN s.group_id ELSE w.id END AS scope_id,
+    period_first_day(k.cadence, s.day, c.anchor_since, c.anchor_days) AS first_day
+  FROM spent AS s
+  JOIN workspace AS w ON w.id = %(workspace_id)s::uuid
+  JOIN workspace_settings AS c ON c.workspace_id = %(workspace_id)s::uuid
+  JOIN balance_kind AS k
+    ON k.workspace_id = %(workspace_id)s::uuid
+    AND (k.product = '' OR k.product = s.product)
+    AND (k.model = '' OR k.model = s.model)
+),
+from_events AS (
+  SELECT kind_id, scope_id, first_day, sum(used)::bigint AS used, sum(held)::bigint AS held
+  FROM counted
+  WHERE first_day >= since
+    AND scope_id IS NOT NULL
+  GROUP BY kind_id, scope_id, first_day
+),
+from_balances AS (
+  SELECT kind_id, scope_id, first_day, used, held_now(held, floor(extract(epoch FROM %(now)s::timestamptz))::bigint) AS held
+  FROM balance
+  WHERE workspace_id = %(workspace_id)s::uuid
+)
+SELECT format('%s %s %L %L %s %s', k.scope, k.cadence, k.product, k.model, scope_id, first_day) AS key,
+  e.used, e.held, b.used, b.held
+FROM from_events AS e
+FULL JOIN from_balances AS b USING (kind_id, scope_id, first_day)
+LEFT JOIN balance_kind AS k
+  ON k.workspace_id = %(workspace_id)s::uuid
+  AND k.id = kind_id
+WHERE coalesce(e.used, 0) <> coalesce(b.used, 0)
+  OR coalesce(e.held, 0) <> coalesce(b.held, 0)
+ORDER BY key
+LIMIT %(most)s::integer;
+
+-- name: reconcile_holds
+-- Settled holds without exactly one event of what they were settled with, for the same use by the same user.
+SELECT format('%L %L', h.source, h.external_id) AS key,
+  array_remove(array_agg(e.credits ORDER BY e.id), NULL), h.settled_amount
+FROM hold AS h
+LEFT JOIN usage_event AS e
+  ON e.workspace_id = %(workspace_id)s::uuid
+  AND e.source = h.source
+  AND e.external_id = h.external_id
+  AND e.user_id = h.user_id
+  AND e.group_id IS NOT DISTINCT FROM h.group_id
+  AND e.product = h.product
+  AND e.model = h.model
+  AND e.at = h.placed_at
+WHERE h.workspace_id = %(workspace_id)s::uuid
+  AND h.state = 'SETTLED'
+GROUP BY h.id, h.source, h.external_id, h.settled_amount
+HAVING array_agg(e.credits) IS DISTINCT FROM ARRAY[h.settled_amount]
+ORDER BY key
+LIMIT %(most)s::integer;
+
 -- name: workspace_totals
 -- How many events a workspace has, and their figures.
 SELECT count(*), coalesce(sum(credits), 0)::bigint

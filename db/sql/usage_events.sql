@@ -12,10 +12,12 @@ WITH incoming AS MATERIALIZED (
     %(sources)s::text[], %(ids)s::text[], %(times)s::timestamptz[], %(users)s::uuid[], %(groups)s::uuid[],
     %(products)s::text[], %(models)s::text[], %(credits)s::bigint[], %(requests)s::bigint[],
     %(input_tokens)s::bigint[], %(cached_input_tokens)s::bigint[], %(output_tokens)s::bigint[],
-    %(corrects)s::text[], %(tags)s::text[]
+    %(corrects)s::text[], %(tags)s::text[], %(rates)s::text[], %(measured)s::text[],
+    %(held_until)s::bigint[], %(held_amounts)s::bigint[]
   ) WITH ORDINALITY AS i(
     source, external_id, at, user_id, charged_group, product, model, credits, requests,
-    input_tokens, cached_input_tokens, output_tokens, corrects, tags, nth)
+    input_tokens, cached_input_tokens, output_tokens, corrects, tags, rates, measured,
+    held_until, held_amount, nth)
   WHERE w.id = %(workspace_id)s::uuid
 ),
 new_key AS (
@@ -34,9 +36,10 @@ accepted AS MATERIALIZED (
 new_event AS (
   INSERT INTO usage_event (
     workspace_id, user_id, at, group_id, recorded_at, credits, requests, input_tokens, cached_input_tokens,
-    output_tokens, source, external_id, product, model, corrects, tags)
+    output_tokens, source, external_id, product, model, corrects, tags, rate_ids, measured)
   SELECT %(workspace_id)s::uuid, user_id, at, charged_group, %(recorded_at)s::timestamptz, credits, requests,
-    input_tokens, cached_input_tokens, output_tokens, source, external_id, product, model, corrects, tags::jsonb
+    input_tokens, cached_input_tokens, output_tokens, source, external_id, product, model, corrects, tags::jsonb,
+    rates::uuid[], measured::jsonb
   FROM accepted
   RETURNING 1
 ),
@@ -98,13 +101,47 @@ user_month AS (
     output_tokens = r.output_tokens + excluded.output_tokens
   RETURNING 1
 ),
+movement AS MATERIALIZED (
+  SELECT m.scope, m.kind_id, m.scope_id, m.first_day,
+    sum(m.credits)::bigint AS used,
+    coalesce(
+      array_agg(ARRAY[m.held_until, -m.held_amount]) FILTER (WHERE m.held_amount IS NOT NULL), '{}'
+    ) AS held
+  FROM (
+    SELECT k.scope, k.id AS kind_id, k.since, a.credits, a.held_until, a.held_amount,
+      CASE k.scope WHEN 'USER' THEN a.user_id WHEN 'GROUP' THEN a.charged_group ELSE w.id END AS scope_id,
+      period_first_day(k.cadence, a.day, s.anchor_since, s.anchor_days) AS first_day
+    FROM accepted AS a
+    JOIN workspace AS w ON w.id = %(workspace_id)s::uuid
+    JOIN workspace_settings AS s ON s.workspace_id = %(workspace_id)s::uuid
+    JOIN balance_kind AS k
+      ON k.workspace_id = %(workspace_id)s::uuid
+      AND (k.product = '' OR k.product = a.product)
+      AND (k.model = '' OR k.model = a.model)
+  ) AS m
+  WHERE m.first_day >= m.since
+    AND m.scope_id IS NOT NULL
+  GROUP BY m.scope, m.kind_id, m.scope_id, m.first_day
+),
+user_balance AS (
+  INSERT INTO balance AS b (workspace_id, kind_id, scope_id, first_day, shared, used, held)
+  SELECT %(workspace_id)s::uuid, kind_id, scope_id, first_day, false, used, held
+  FROM movement
+  WHERE scope = 'USER'
+    AND (SELECT count(*) FROM user_month) >= 0
+  ORDER BY 2, 3, 4
+  ON CONFLICT (workspace_id, kind_id, scope_id, first_day) DO UPDATE SET
+    used = b.used + excluded.used,
+    held = held_merged(b.held, excluded.held, %(now_seconds)s::bigint)
+  RETURNING 1
+),
 group_hour AS (
   INSERT INTO rollup_group_hour AS r (
     workspace_id, hour, group_id, product, model, credits, requests, input_tokens, cached_input_tokens, output_tokens)
   SELECT %(workspace_id)s::uuid, hour, group_id, product, model,
     sum(credits), sum(requests), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens)
   FROM accepted
-  WHERE (SELECT count(*) FROM user_month) >= 0
+  WHERE (SELECT count(*) FROM user_balance) >= 0
   GROUP BY 2, 3, 4, 5
   ORDER BY 2, 3, 4, 5
   ON CONFLICT (workspace_id, hour, group_id, product, model) DO UPDATE SET
@@ -131,28 +168,44 @@ group_day AS (
     cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
     output_tokens = r.output_tokens + excluded.output_tokens
   RETURNING 1
+),
+shared_balance AS (
+  INSERT INTO balance AS b (workspace_id, kind_id, scope_id, first_day, shared, used, held)
+  SELECT %(workspace_id)s::uuid, kind_id, scope_id, first_day, true, used, held
+  FROM movement
+  WHERE scope <> 'USER'
+    AND (SELECT count(*) FROM group_day) >= 0
+  ORDER BY scope, kind_id, scope_id, first_day
+  ON CONFLICT (workspace_id, kind_id, scope_id, first_day) DO UPDATE SET
+    used = b.used + excluded.used,
+    held = held_merged(b.held, excluded.held, %(now_seconds)s::bigint)
+  RETURNING 1
 )
 SELECT nth
 FROM accepted
-WHERE (SELECT count(*) FROM group_day) >= 0;
+WHERE (SELECT count(*) FROM shared_balance) >= 0;
 
 -- name: recorded_alike
 -- Of events that are recorded already, say which say the same as the recorded one; the others are conflicts.
+--
+-- An event that the rate card priced says what was used, not what it cost: by now that may be another price.
 SELECT i.nth
 FROM unnest(
   %(sources)s::text[], %(ids)s::text[], %(times)s::timestamptz[], %(users)s::uuid[], %(products)s::text[],
   %(models)s::text[], %(credits)s::bigint[], %(input_tokens)s::bigint[], %(cached_input_tokens)s::bigint[],
-  %(output_tokens)s::bigint[], %(corrects)s::text[], %(tags)s::text[]
+  %(output_tokens)s::bigint[], %(corrects)s::text[], %(tags)s::text[], %(measured)s::text[], %(priced_here)s::boolean[]
 ) WITH ORDINALITY AS i(
   source, external_id, at, user_id, product, model, credits, input_tokens, cached_input_tokens, output_tokens,
-  corrects, tags, nth)
+  corrects, tags, measured, priced_here, nth)
 JOIN usage_event AS e
   ON e.workspace_id = %(workspace_id)s::uuid
   AND e.user_id = i.user_id
   AND e.at = i.at
   AND e.source = i.source
   AND e.external_id = i.external_id
-WHERE e.credits = i.credits
+WHERE i.priced_here = (e.rate_ids IS NOT NULL)
+  AND (i.priced_here OR e.credits = i.credits)
+  AND e.measured IS NOT DISTINCT FROM i.measured::jsonb
   AND e.input_tokens = i.input_tokens
   AND e.cached_input_tokens = i.cached_input_tokens
   AND e.output_tokens = i.output_tokens

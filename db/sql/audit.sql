@@ -1,0 +1,42 @@
+-- name: add_audit_entries
+-- Add changes to the audit trail, in the order they were made.
+INSERT INTO audit_entry (
+  workspace_id, at, actor_kind, actor_subject, actor_user_id, action, object_type, object_id, user_id, group_id, before,
+  after)
+SELECT %(workspace_id)s::uuid, %(now)s::timestamptz, %(actor_kind)s::text, %(actor_subject)s::text,
+  %(actor_user)s::uuid, e.action, e.object_type, e.object_id, e.user_id, e.group_id, e.before::jsonb, e.after::jsonb
+FROM unnest(
+  %(actions)s::text[], %(object_types)s::text[], %(object_ids)s::uuid[], %(users)s::uuid[], %(groups)s::uuid[],
+  %(befores)s::text[], %(afters)s::text[]
+) WITH ORDINALITY AS e(action, object_type, object_id, user_id, group_id, before, after, nth)
+ORDER BY e.nth;
+
+-- fragment: entry_listed
+-- The entries of a list: all of the workspace that fit the filter.
+e.workspace_id = %(workspace_id)s::uuid
+AND (%(action)s::text IS NULL OR e.action = %(action)s::text)
+AND (%(user_id)s::uuid IS NULL OR e.user_id = %(user_id)s::uuid)
+AND (%(object_id)s::uuid IS NULL OR e.object_id = %(object_id)s::uuid)
+AND (%(range_start)s::timestamptz IS NULL OR e.at >= %(range_start)s::timestamptz)
+AND (%(range_end)s::timestamptz IS NULL OR e.at < %(range_end)s::timestamptz)
+
+-- name: audit_page
+-- plan: custom
+-- A page of the audit trail, newest first.
+SELECT e.id, e.at, e.actor_kind, e.actor_subject, e.actor_user_id, e.action, e.object_type, e.object_id, e.user_id,
+  e.group_id, e.before, e.after
+FROM audit_entry AS e
+WHERE
+  -- include entry_listed
+  AND (%(after_number)s::bigint IS NULL OR e.id < %(after_number)s::bigint)
+ORDER BY e.id DESC
+LIMIT %(size)s::integer;
+
+-- name: audit_count
+-- plan: custom
+-- How many entries the list has.
+SELECT count(*)
+FROM audit_entry AS e
+WHERE
+  -- include entry_listed
+;

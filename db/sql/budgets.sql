@@ -1,0 +1,187 @@
+-- fragment: limit_group_visible
+-- Which groups a caller may see: all, or those one manages or is in.
+(
+  %(everyone)s::boolean
+  OR l.scope_id = ANY (%(managed_groups)s::uuid[])
+  OR EXISTS (
+    SELECT
+    FROM group_member AS own
+    WHERE own.workspace_id = %(workspace_id)s::uuid
+      AND own.user_id = %(own_user)s::uuid
+      AND own.group_id = l.scope_id
+  )
+)
+
+-- fragment: pool_open
+-- Which groups' shared budgets a caller may look at: all, those one manages, and the one that binds oneself.
+(
+  %(everyone)s::boolean
+  OR pool.scope_id = ANY (%(managed_groups)s::uuid[])
+  OR EXISTS (
+    SELECT
+    FROM app_user AS own
+    WHERE own.workspace_id = %(workspace_id)s::uuid
+      AND own.id = %(own_user)s::uuid
+      AND own.home_group_id = pool.scope_id
+  )
+)
+
+-- fragment: workspace_open
+-- The workspace's shared budget binds every user: whoever is one, or may see one, may look at it.
+(
+  %(everyone)s::boolean
+  OR %(own_user)s::uuid IS NOT NULL
+  OR cardinality(%(managed_groups)s::uuid[]) > 0
+)
+
+-- name: budget_holders
+-- The visible ones of these users, with the groups whose limits count for them.
+SELECT u.id, u.email, u.external_id, u.active, u.home_group_id,
+  ARRAY(
+    SELECT m.group_id
+    FROM group_member AS m
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.user_id = u.id
+    ORDER BY m.group_id
+  )
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = ANY (%(users)s::uuid[])
+  AND
+  -- include user_visible
+;
+
+-- name: budget_limits
+-- Every rule that the budgets of these users and groups may come from, and whether the caller may see what it is set on.
+--
+-- A user's limit may come from a group of theirs that a manager of another one may not see.
+SELECT
+  -- include limit_columns
+  , true
+FROM credit_limit AS l
+WHERE l.workspace_id = %(workspace_id)s::uuid
+  AND l.scope = 'WORKSPACE'
+  AND
+  -- include workspace_open
+UNION ALL
+SELECT
+  -- include limit_columns
+  ,
+  -- include limit_group_visible
+FROM credit_limit AS l
+WHERE l.workspace_id = %(workspace_id)s::uuid
+  AND l.scope = 'GROUP'
+  AND l.kind = 'EACH_USER'
+  AND l.scope_id IN (
+    SELECT m.group_id
+    FROM group_member AS m
+    JOIN app_user AS u
+      ON u.workspace_id = m.workspace_id
+      AND u.id = m.user_id
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.user_id = ANY (%(users)s::uuid[])
+      AND
+      -- include user_visible
+  )
+UNION ALL
+SELECT
+  -- include limit_columns
+  , true
+FROM unnest(%(groups)s::uuid[]) AS pool(scope_id)
+JOIN credit_limit AS l
+  ON l.workspace_id = %(workspace_id)s::uuid
+  AND l.scope = 'GROUP'
+  AND l.scope_id = pool.scope_id
+  AND l.kind = 'SHARED'
+WHERE
+  -- include pool_open
+UNION ALL
+SELECT
+  -- include limit_columns
+  , true
+FROM unnest(%(users)s::uuid[]) AS u(id)
+JOIN credit_limit AS l
+  ON l.workspace_id = %(workspace_id)s::uuid
+  AND l.scope = 'USER'
+  AND l.scope_id = u.id
+WHERE
+  -- include user_visible
+;
+
+-- name: budget_balances
+-- What was used of balances, and what is held now: of each of the users in every kind, and of the named pools. Those
+-- that are not there hold nothing.
+SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
+FROM unnest(%(kinds)s::integer[], %(first_days)s::date[]) AS k(kind_id, first_day)
+CROSS JOIN unnest(%(users)s::uuid[]) AS u(id)
+JOIN balance AS b
+  ON b.workspace_id = %(workspace_id)s::uuid
+  AND b.kind_id = k.kind_id
+  AND b.scope_id = u.id
+  AND b.first_day = k.first_day
+WHERE
+  -- include user_visible
+UNION ALL
+SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
+FROM unnest(%(pool_kinds)s::integer[], %(pool_scopes)s::uuid[], %(pool_first_days)s::date[])
+  AS pool(kind_id, scope_id, first_day)
+JOIN balance AS b
+  ON b.workspace_id = %(workspace_id)s::uuid
+  AND b.kind_id = pool.kind_id
+  AND b.scope_id = pool.scope_id
+  AND b.first_day = pool.first_day
+WHERE pool.scope_id = %(workspace_id)s::uuid
+  AND
+  -- include workspace_open
+  OR
+  -- include pool_open
+;
+
+-- name: paces_of_users
+-- plan: custom
+-- What these users used on each weekday of the 28 days before today (1 is Monday), and today (0).
+--
+-- The days are named one by one, and bounded too: a few users are found by them, and many by one pass over four weeks.
+SELECT r.user_id, CASE WHEN r.day = %(today)s::date THEN 0 ELSE extract(isodow FROM r.day)::integer END,
+  sum(r.credits)::bigint
+FROM unnest(%(users)s::uuid[]) AS u(id)
+CROSS JOIN generate_series(0, 28) AS ago(days)
+JOIN rollup_user_day AS r
+  ON r.workspace_id = %(workspace_id)s::uuid
+  AND r.day = %(today)s::date - ago.days
+  AND r.day BETWEEN %(today)s::date - 28 AND %(today)s::date
+  AND r.user_id = u.id
+WHERE
+  -- include user_visible
+GROUP BY 1, 2;
+
+-- name: narrow_paces_of_users
+-- The same of a product, or of one of its models.
+SELECT r.user_id, CASE WHEN r.day = %(today)s::date THEN 0 ELSE extract(isodow FROM r.day)::integer END,
+  sum(r.credits)::bigint
+FROM unnest(%(users)s::uuid[]) AS u(id)
+JOIN rollup_user_detail_day AS r
+  ON r.workspace_id = %(workspace_id)s::uuid
+  AND r.user_id = u.id
+  AND r.day BETWEEN %(today)s::date - 28 AND %(today)s::date
+  AND r.product = %(product)s::text
+  AND (%(model)s::text = '' OR r.model = %(model)s::text)
+WHERE
+  -- include user_visible
+GROUP BY 1, 2;
+
+-- name: paces_of_pools
+-- What was charged to these groups, or to the workspace, on each weekday of the 28 days before today (1 is Monday), and
+-- today (0). Only whoever may see all of it is told: being bound by a shared budget is not enough.
+SELECT pool.scope_id, CASE WHEN r.day = %(today)s::date THEN 0 ELSE extract(isodow FROM r.day)::integer END,
+  sum(r.credits)::bigint
+FROM unnest(%(pools)s::uuid[]) AS pool(scope_id)
+JOIN rollup_group_day AS r
+  ON r.workspace_id = %(workspace_id)s::uuid
+  AND CASE WHEN %(of_groups)s::boolean THEN r.group_id ELSE %(workspace_id)s::uuid END = pool.scope_id
+  AND r.day BETWEEN %(today)s::date - 28 AND %(today)s::date
+  AND (%(product)s::text = '' OR r.product = %(product)s::text)
+  AND (%(model)s::text = '' OR r.model = %(model)s::text)
+WHERE %(everyone)s::boolean
+  OR pool.scope_id = ANY (%(managed_groups)s::uuid[])
+GROUP BY 1, 2;
