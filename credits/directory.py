@@ -89,19 +89,26 @@ async def sign_in(
     database: Database, *, workspace_slug: str, issuer: str, subject: str, managed_group_slugs: Collection[str]
 ) -> SignIn | None:
     """Return who the subject is in the workspace, or None where there is no such workspace."""
-    workspace = await workspace_by_slug(database, workspace_slug)
-    if workspace is None:
-        return None
-    conn = database.reader(RowScope(DatabaseRole.ADMINISTRATOR, workspace.id))
+    workspace_id = database.remembered.get(workspace_slug)
+    if workspace_id is None:
+        workspace = await workspace_by_slug(database, workspace_slug)
+        if workspace is None:
+            return None
+        # A workspace keeps its slug, and is never deleted.
+        workspace_id = database.remembered[workspace_slug] = workspace.id
+    conn = database.reader(RowScope(DatabaseRole.ADMINISTRATOR, workspace_id))
     rows = await conn.rows(
         "user_of_identity",
-        workspace_id=workspace.id,
+        workspace_id=workspace_id,
         issuer=issuer,
         subject=subject,
         group_slugs=list(managed_group_slugs),
     )
-    user_id, active, groups = rows[0]
-    return SignIn(workspace, user_id, active is not False, frozenset(groups))
+    if not rows:
+        database.remembered.pop(workspace_slug, None)  # another sign-in may have found the same
+        return None
+    *workspace_row, user_id, active, groups = rows[0]
+    return SignIn(Workspace(*workspace_row), user_id, active is not False, frozenset(groups))
 
 
 async def put_workspace(
@@ -113,6 +120,8 @@ async def put_workspace(
     rows = await conn.rows("put_workspace", workspace_id=workspace_id, slug=slug, name=name, zone=zone, now=now)
     if rows != [(True,)]:
         raise InvalidInputError("A workspace keeps its slug and its zone: what is recorded is cut into days by it.")
+    await conn.rows("put_workspace_settings", workspace_id=workspace_id)
+    await conn.rows("put_first_balance_kind", workspace_id=workspace_id)
 
 
 async def put_groups(conn: Connection, *, workspace_id: UUID, groups: Sequence[NewGroup], now: datetime) -> None:
@@ -130,6 +139,8 @@ async def put_groups(conn: Connection, *, workspace_id: UUID, groups: Sequence[N
 
 async def put_users(conn: Connection, *, workspace_id: UUID, users: Sequence[NewUser], now: datetime) -> None:
     """Make users, or change what is known of them, groups included. E-mail addresses are kept in lower case."""
+    # Which group is charged, and whose limits count, changes for all spends at once.
+    await conn.rows("change_controls", workspace_id=workspace_id)
     await conn.rows(
         "put_users",
         workspace_id=workspace_id,

@@ -18,13 +18,31 @@ class ErrorCode(Enum):
     INVALID_CURSOR = "A cursor is not one that this connection gave out, with the same order."
     INVALID_PAGE = "`first` and `last` take 1 to 100, and never come together."
     INVALID_RANGE = "A range is empty, reversed, too long, or outside the years 2000 to 2100."
-    BATCH_SIZE = "A batch takes 1 to 1000 events."
+    BATCH_SIZE = "A batch takes 1 to 1000 items."
     UNKNOWN_USER = "No user of this workspace goes by that id, e-mail address or external id."
     UNKNOWN_EVENT = "The event that a correction points to is not recorded, or is itself a correction."
     INVALID_AMOUNT = "An amount or a number of tokens is negative, too large, or missing."
     INVALID_TIME = "An event's time is before the year 2000 or more than a day ahead."
     INVALID_EVENT = "A part of an event is missing, empty, too long, or not text."
-    IDEMPOTENCY_CONFLICT = "That source has already recorded another event under this id."
+    IDEMPOTENCY_CONFLICT = "That source has already recorded another event, or placed another hold, under this id."
+    UNPRICED = "The rate card has no rate for this product and model, and the workspace does not allow that."
+    UNKNOWN_GROUP = "No group of this workspace goes by that id or slug."
+    INACTIVE_USER = "The user is not active: nothing is held for them."
+    BUDGET_EXCEEDED = "A budget has not enough left."
+    UNKNOWN_HOLD = "There is no such hold."
+    HOLD_ENDED = "The hold has ended already: it was settled otherwise, released, refused, or it expired."
+    INVALID_LIMIT = "A limit's parts do not go together, or its amount is negative or too large."
+    UNKNOWN_LIMIT = "There is no such limit, or none that the caller may set."
+    VERSION_CONFLICT = "Somebody else changed this meanwhile: read it again, and decide again."
+    ABOVE_CEILING = "That is above the ceiling up to which a manager of this group may set limits."
+    UNKNOWN_REQUEST = "There is no such request, or none that the caller may see."
+    OWN_REQUEST = "Nobody decides a request of their own."
+    REQUEST_PENDING = "A request to raise this limit is waiting for a decision already."
+    REQUEST_ENDED = "The request has been decided or cancelled, or it has expired."
+    COOLING_DOWN = "A request to raise this limit was denied a short while ago: ask again later."
+    NOTHING_TO_RAISE = "No limit of one's own stands in the way: there is nothing to ask for."
+    UNKNOWN_RATE = "There is no such rate."
+    RATE_IN_USE = "A rate that has come into effect stays: put a later one in its place."
     DATABASE_UNAVAILABLE = "The database cannot be reached or is restarting. Try again."
     TIMEOUT = "The request took longer than this server allows. Ask for less at once."
     INTERNAL = "Something unexpected happened; it is logged under the id that comes with the error."
@@ -81,7 +99,7 @@ class ForbiddenError(CreditError):
 
 
 class BatchSizeError(CreditError):
-    """A batch takes 1 to 1000 events."""
+    """A batch takes 1 to 1000 items."""
 
     code = ErrorCode.BATCH_SIZE
 

@@ -1,7 +1,8 @@
-"""The proof that the rollups are the sum of the events, and that every event is there once."""
+"""The proof that rollups and balances are the sum of the events, and that every event is there once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from creditdesk.credits.amounts import format_credits
@@ -30,10 +31,11 @@ class Reconciliation:
     differences: tuple[Difference, ...]
 
 
-async def reconcile(conn: Connection, *, workspace_id: UUID, most: int = 100) -> Reconciliation:
-    """Compare each rollup with the sum of the events, and the events with their keys.
+async def reconcile(conn: Connection, *, workspace_id: UUID, now: datetime, most: int = 100) -> Reconciliation:
+    """Compare rollups, balances and settled holds with the events, what is held with the holds, and events with keys.
 
-    Each comparison is one statement and so sees one moment: it may run while usage is recorded.
+    Each comparison is one statement and so sees one moment: it may run while usage is recorded and holds are placed.
+    What has expired by `now` is held no more.
     """
     [(events, total)] = await conn.rows("workspace_totals", workspace_id=workspace_id)
     differences: list[Difference] = []
@@ -44,7 +46,22 @@ async def reconcile(conn: Connection, *, workspace_id: UUID, most: int = 100) ->
     differences += [
         Difference("usage_event_key", key, f"{events or 0} events", f"{keys or 0} keys") for key, events, keys in rows
     ]
+    rows = await conn.rows("reconcile_balances", workspace_id=workspace_id, now=now, most=most)
+    differences += [Difference("balance", key, _taken(*sums[:2]), _taken(*sums[2:])) for key, *sums in rows]
+    rows = await conn.rows("reconcile_holds", workspace_id=workspace_id, most=most)
+    differences += [
+        Difference("hold", key, ", ".join(map(_credits, found)) or "nothing", _credits(settled))
+        for key, found, settled in rows
+    ]
     return Reconciliation(events, total, tuple(differences))
+
+
+def _credits(amount: int) -> str:
+    return f"credits {format_credits(amount)}"
+
+
+def _taken(used: int | None, held: int | None) -> str:
+    return "nothing" if used is None else f"used {format_credits(used)}, held {format_credits(held or 0)}"
 
 
 def _shown(figures: Sequence[int] | None) -> str:

@@ -1,0 +1,70 @@
+"""The audit trail: who did what to what, when, and what it was before and after. Written with the change itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+import orjson
+
+from creditdesk.credits.permitted import Actor
+from creditdesk.db.connections import Connection
+
+
+class AuditAction(Enum):
+    """What was done."""
+
+    LIMIT_SET = "A limit was set, or an existing one changed."
+    LIMIT_REMOVED = "A limit was removed."
+    CEILING_SET = "The ceiling of a group's managers was set."
+    REQUEST_MADE = "Credits were asked for."
+    REQUEST_APPROVED = "A request was approved."
+    REQUEST_DENIED = "A request was denied."
+    REQUEST_CANCELLED = "A request was taken back."
+    RATE_ADDED = "A rate was put on the rate card."
+    RATE_REMOVED = "A rate that had not come into effect was taken off the rate card."
+    MULTIPLIER_ADDED = "A multiplier of a service tier was put on the rate card."
+    MULTIPLIER_REMOVED = "A multiplier that had not come into effect was taken off the rate card."
+    SETTINGS_CHANGED = "The workspace's settings were changed."
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One change: the object's state before and after it, as text by field; None where there was, or is, no object.
+
+    `object_type` is the name of the API's type. `user_id` and `group_id` say whom the change concerns.
+    """
+
+    action: AuditAction
+    object_type: str
+    object_id: UUID
+    before: Mapping[str, str | None] | None
+    after: Mapping[str, str | None] | None
+    user_id: UUID | None = None
+    group_id: UUID | None = None
+
+
+async def audit(
+    conn: Connection, *, workspace_id: UUID, actor: Actor, records: Sequence[AuditRecord], now: datetime
+) -> None:
+    """Add changes to the audit trail, in the transaction that makes them."""
+    await conn.rows(
+        "add_audit_entries",
+        workspace_id=workspace_id,
+        now=now,
+        actor_kind=actor.kind,
+        actor_subject=actor.subject,
+        actor_user=actor.user_id,
+        actions=[record.action.name for record in records],
+        object_types=[record.object_type for record in records],
+        object_ids=[record.object_id for record in records],
+        users=[record.user_id for record in records],
+        groups=[record.group_id for record in records],
+        befores=[_text(record.before) for record in records],
+        afters=[_text(record.after) for record in records],
+    )
+
+
+def _text(state: Mapping[str, str | None] | None) -> str | None:
+    return None if state is None else orjson.dumps(dict(state)).decode()

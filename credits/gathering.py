@@ -1,0 +1,67 @@
+"""Gathering calls that are made at the same time, so that they share one round to the database (group commit).
+
+The first call starts at once, and those that arrive meanwhile make up the next round. Where calls do come together, a
+round waits a moment for more of them, as PostgreSQL's `commit_delay` does: fewer, larger rounds answer more calls.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+PAUSE_SECONDS = 0.004
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+class Gatherer(Generic[Asked, Answer]):
+    """Answers calls in rounds, one round at a time. Each call has its own answer, or its own error."""
+
+    def __init__(
+        self, answer: Callable[[list[Asked]], Awaitable[Sequence[Answer | Exception]]], *, largest: int = 256
+    ) -> None:
+        self._answer = answer
+        self._largest = largest
+        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._rounds: asyncio.Task[None] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nobody waits for an answer."""
+        return self._rounds is None
+
+    async def ask(self, asked: Asked) -> Answer:
+        """Return the answer of the next round. One who stops waiting does not stop the round."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, future))
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        alone = True
+        try:
+            while self._waiting:
+                if not alone:
+                    await asyncio.sleep(PAUSE_SECONDS)
+                together, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
+                # Who has stopped waiting before the round began is not asked for.
+                together = [one for one in together if not one[1].done()]
+                alone = len(together) <= 1
+                await self._round(together)
+        finally:
+            self._rounds = None
+
+    async def _round(self, together: list[tuple[Asked, "asyncio.Future[Answer]"]]) -> None:
+        answers: Sequence[Answer | Exception]
+        try:
+            answers = await self._answer([asked for asked, _ in together]) if together else ()
+        except Exception as error:  # noqa: BLE001 - it is raised where it belongs: to everybody who asked
+            answers = [error] * len(together)
+        for (_, future), answer in zip(together, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
