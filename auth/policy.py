@@ -1,8 +1,10 @@
-"""What a principal may do and see: the only maker of `PermittedScopes`."""
+"""What a principal may do and see: the only maker of `PermittedScopes` and of `Authority`."""
+
+from dataclasses import replace
 
 from creditdesk.auth.principal import Principal, PrincipalKind
 from creditdesk.auth.roles import GRANTED_BY_ROLE, Permission, Role
-from creditdesk.credits.permitted import PermittedScopes
+from creditdesk.credits.permitted import Actor, Authority, PermittedScopes
 
 
 def allows(principal: Principal, permission: Permission) -> bool:
@@ -22,12 +24,31 @@ def permitted_scopes(principal: Principal) -> PermittedScopes:
     )
 
 
+def permitted_limits(principal: Principal) -> PermittedScopes:
+    """Return the limits that the principal may read: all for whoever sees everyone or sets them, else as of usage."""
+    permitted = permitted_scopes(principal)
+    return replace(permitted, everyone=permitted.everyone or _holds_everywhere(principal, Permission.LIMITS_WRITE))
+
+
+def authority(principal: Principal, permission: Permission) -> Authority:
+    """Return where the principal may exercise a permission: everywhere, in the groups they manage, or nowhere."""
+    manages = Role.GROUP_MANAGER in principal.roles and permission in GRANTED_BY_ROLE[Role.GROUP_MANAGER]
+    return Authority(
+        workspace_id=principal.workspace.id,
+        actor=Actor(principal.kind.name, principal.subject, principal.user_id),
+        everywhere=_holds_everywhere(principal, permission),
+        managed_groups=principal.managed_groups if manages else frozenset(),
+    )
+
+
 def _sees_everyone(principal: Principal) -> bool:
-    if not allows(principal, Permission.USAGE_READ):
+    return _holds_everywhere(principal, Permission.USAGE_READ)
+
+
+def _holds_everywhere(principal: Principal, permission: Permission) -> bool:
+    if not allows(principal, permission):
         return False
     if principal.kind is PrincipalKind.SERVICE:
         return True
-    # A group manager holds USAGE_READ too, but only for their groups: it must come from another role.
-    return any(
-        Permission.USAGE_READ in GRANTED_BY_ROLE[role] for role in principal.roles if role is not Role.GROUP_MANAGER
-    )
+    # What a group manager holds is for their groups only: it must come from another role.
+    return any(permission in GRANTED_BY_ROLE[role] for role in principal.roles if role is not Role.GROUP_MANAGER)

@@ -24,17 +24,24 @@ class Permission(Enum):
     OWN_READ = "See one's own spend, budget and requests."
     USAGE_READ = "See the spend of everyone in the workspace; as a group manager, of the groups one manages."
     USAGE_WRITE = "Record usage, and place, settle and release holds."
+    CREDITS_REQUEST = "Ask for credits, and take one's own request back."
+    REQUESTS_DECIDE = "Decide requests; as a group manager, those of the groups one manages, up to a ceiling."
+    LIMITS_WRITE = "Set limits; as a group manager, each-user limits in the groups one manages, up to a ceiling."
+    RATES_WRITE = "See and set the rate card."
+    SETTINGS_WRITE = "See and change the workspace's settings."
+    AUDIT_READ = "See the audit trail."
 
 
-_PERSON = frozenset({Permission.WORKSPACE_READ, Permission.OWN_READ})
+_PERSON = frozenset({Permission.WORKSPACE_READ, Permission.OWN_READ, Permission.CREDITS_REQUEST})
+_DECIDER = frozenset({Permission.USAGE_READ, Permission.REQUESTS_DECIDE, Permission.LIMITS_WRITE})
 
 GRANTED_BY_ROLE: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
-        Role.OWNER: _PERSON | {Permission.USAGE_READ},
-        Role.ADMIN: _PERSON | {Permission.USAGE_READ},
-        Role.BILLING: _PERSON | {Permission.USAGE_READ},
+        Role.OWNER: _PERSON | _DECIDER | {Permission.RATES_WRITE, Permission.SETTINGS_WRITE, Permission.AUDIT_READ},
+        Role.ADMIN: _PERSON | _DECIDER | {Permission.AUDIT_READ},
+        Role.BILLING: _PERSON | {Permission.USAGE_READ, Permission.RATES_WRITE},
         Role.ANALYST: _PERSON | {Permission.USAGE_READ},
-        Role.GROUP_MANAGER: _PERSON | {Permission.USAGE_READ},  # policy narrows it to the groups they manage
+        Role.GROUP_MANAGER: _PERSON | _DECIDER,  # policy narrows it to the groups they manage
         Role.MEMBER: _PERSON,
         Role.SERVICE: frozenset(),  # by scope
     }
@@ -44,6 +51,8 @@ GRANTED_BY_SCOPE: Mapping[str, Permission] = MappingProxyType(
     {
         "usage:read": Permission.USAGE_READ,
         "usage:write": Permission.USAGE_WRITE,
+        "limits:write": Permission.LIMITS_WRITE,
+        "audit:read": Permission.AUDIT_READ,
     }
 )
 

@@ -58,7 +58,9 @@ class Connection(Generic[NodeType]):
         return await self.count()
 
 
-def window_of(order: Order, first: int | None, after: str | None, last: int | None, before: str | None) -> Window:
+def window_of(
+    order: Order | str, first: int | None, after: str | None, last: int | None = None, before: str | None = None
+) -> Window:
     """Return the part of the list that is asked for; raise InvalidPageError or InvalidCursorError."""
     backward = last is not None or before is not None
     if backward and (first is not None or after is not None):
@@ -74,7 +76,7 @@ def window_of(order: Order, first: int | None, after: str | None, last: int | No
 
 def connection_of(
     page: Page[Item],
-    order: Order,
+    order: Order | str,
     window: Window,
     *,
     show: Callable[[Item], NodeType],

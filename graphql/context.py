@@ -6,8 +6,9 @@ from typing import TypeAlias
 
 import strawberry
 
-from creditdesk.auth.policy import permitted_scopes
+from creditdesk.auth.policy import permitted_limits, permitted_scopes
 from creditdesk.auth.principal import Principal
+from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection, Database
 from creditdesk.graphql.loaders import Loaders
@@ -18,18 +19,29 @@ class Context:
     """One request. It holds a database to take connections from, never a connection."""
 
     database: Database
+    desk: HoldDesk
     principal: Principal
     now: datetime
     permitted: PermittedScopes = field(init=False)
     reader: Connection = field(init=False)
     """A connection for reads, under the caller's database role."""
+    limits_permitted: PermittedScopes = field(init=False)
+    """Which limits the caller may read: a program may set everybody's without seeing anybody's spend."""
+    limits_reader: Connection = field(init=False)
+    """A connection for reads of limits."""
     loaders: Loaders = field(init=False)
     """What is asked for at one level of the document is read at once."""
 
     def __post_init__(self) -> None:
         self.permitted = permitted_scopes(self.principal)
         self.reader = self.database.reader(self.permitted.row_scope)
-        self.loaders = Loaders(self.reader, self.permitted)
+        self.limits_permitted = permitted_limits(self.principal)
+        self.limits_reader = self.database.reader(self.limits_permitted.row_scope)
+        self.forget()
+
+    def forget(self) -> None:
+        """Read again what was read before: for whoever has changed something."""
+        self.loaders = Loaders(self.reader, self.permitted, (self.limits_reader, self.limits_permitted), self.now)
 
     @property
     def zone(self) -> str:

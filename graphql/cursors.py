@@ -13,18 +13,20 @@ _LONGEST = 2000
 _INT64 = 2**63
 
 
-def _tag(order: Order) -> str:
+def _tag(order: Order | str) -> str:
+    if isinstance(order, str):
+        return order
     span = f"{order.range.start:%Y%m%d}-{order.range.end:%Y%m%d}" if order.range else ""
     return f"{order.by.name}:{'DESC' if order.descending else 'ASC'}:{span}"
 
 
-def encode_cursor(order: Order, position: Position) -> str:
-    """Return the cursor of an item in a list of this order."""
+def encode_cursor(order: Order | str, position: Position) -> str:
+    """Return the cursor of an item in a list of this order; a list that has only one goes by its name."""
     content = [_tag(order), position.number, position.name, str(position.id)]
     return base64.urlsafe_b64encode(orjson.dumps(content)).decode().rstrip("=")
 
 
-def decode_cursor(order: Order, cursor: str) -> Position:
+def decode_cursor(order: Order | str, cursor: str) -> Position:
     """Return where the cursor points; raise InvalidCursorError unless a list of the same order gave it out."""
     try:
         if len(cursor) > _LONGEST:

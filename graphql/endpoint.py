@@ -15,6 +15,7 @@ from strawberry.types.execution import PreExecutionError
 from creditdesk.auth.authenticate import Authenticator, www_authenticate
 from creditdesk.auth.errors import IssuerUnavailable, Unauthenticated
 from creditdesk.credits.errors import CreditError
+from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseUnavailable
 from creditdesk.graphql.context import Context
@@ -41,8 +42,11 @@ class _RefusedError(CreditError):
 class GraphQLEndpoint:
     """An ASGI application: authenticates each request, then executes it under the caller's permissions."""
 
-    def __init__(self, *, database: Database, authenticator: Authenticator, max_body_bytes: int) -> None:
+    def __init__(
+        self, *, database: Database, desk: HoldDesk, authenticator: Authenticator, max_body_bytes: int
+    ) -> None:
         self._database = database
+        self._desk = desk
         self._authenticator = authenticator
         self._max_body_bytes = max_body_bytes
 
@@ -80,7 +84,9 @@ class GraphQLEndpoint:
                 query,
                 variable_values=variables,
                 operation_name=operation_name,
-                context_value=Context(database=self._database, principal=principal, now=datetime.now(UTC)),
+                context_value=Context(
+                    database=self._database, desk=self._desk, principal=principal, now=datetime.now(UTC)
+                ),
             )
         except (CannotGetOperationTypeError, InvalidOperationTypeError) as error:
             raise _RefusedError(

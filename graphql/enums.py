@@ -11,25 +11,46 @@ import strawberry
 
 from creditdesk.auth.principal import PrincipalKind
 from creditdesk.auth.roles import Permission, Role
+from creditdesk.credits.audit import AuditAction
+from creditdesk.credits.budget_rules import BudgetStatus
 from creditdesk.credits.directory import UserKind
 from creditdesk.credits.errors import ErrorCode
+from creditdesk.credits.hold_rules import HoldState
+from creditdesk.credits.limits import Enforcement, LimitKind, LimitScope, MultiGroup
 from creditdesk.credits.people import OrderedBy
+from creditdesk.credits.periods import Cadence
+from creditdesk.credits.pricing import Meter, UnknownModel
 from creditdesk.credits.ranges import RangePreset
+from creditdesk.credits.request_rules import DurationKind as RequestDurationKind
+from creditdesk.credits.request_rules import RequestState
 from creditdesk.credits.series import Interval
 from creditdesk.credits.usage import Dimension, Ordering
 
 __all__ = [
     "Attribution",
+    "AuditAction",
+    "BudgetStatus",
+    "Cadence",
     "Dimension",
+    "Enforcement",
     "ErrorCode",
+    "ForecastMethod",
+    "HoldState",
     "Interval",
+    "LimitKind",
+    "LimitScope",
+    "Meter",
+    "MultiGroup",
     "OrderDirection",
     "OrderedBy",
     "Ordering",
     "Permission",
     "PrincipalKind",
     "RangePreset",
+    "RequestDurationKind",
+    "RequestState",
     "Role",
+    "UnknownModel",
     "UserKind",
 ]
 
@@ -48,6 +69,15 @@ class Attribution(Enum):
 
     CHARGED = "What was charged to the group: its members' usage while it was their home group. This adds up."
     MEMBERS = "What everybody who is in the group now has used, whichever group it was charged to."
+
+
+class ForecastMethod(Enum):
+    """How a budget's period is projected; credits/forecasts.py is the formula."""
+
+    WEEKDAY_MEANS = (
+        "Each day to come is expected to use the mean of its weekday over the four weeks before today, and today what"
+        " is left of that mean. Holds do not count."
+    )
 
 
 def _described(
@@ -92,3 +122,16 @@ _described(
 )
 _described(OrderDirection, "Which way a list runs.")
 _described(Attribution, "Which usage counts as a group's.")
+_described(Cadence, "How long a limit's period is, and where it starts, in the workspace's zone.")
+_described(LimitScope, "Whom a limit is set for.")
+_described(LimitKind, "Whether a limit is everybody's own, or one for all of them together.")
+_described(Enforcement, "What happens where a limit is reached.")
+_described(MultiGroup, "Which group's limit applies to a user of several groups; groups without a limit are ignored.")
+_described(UnknownModel, "What becomes of a use of a product or model that no rate in force names.")
+_described(AuditAction, "What was done, as the audit trail says.")
+_described(Meter, "What a rate counts.")
+_described(BudgetStatus, "How a budget stands, by what is used and held of it.")
+_described(ForecastMethod, "How the use of a period is projected.")
+_described(RequestState, "What has become of a request for more credits.", name="CreditRequestState")
+_described(RequestDurationKind, "How long more may be used.", name="RequestDurationKind")
+_described(HoldState, "What has become of a hold.")

@@ -5,14 +5,31 @@ A key carries the question along with what it is asked of; keys with the same qu
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from strawberry.dataloader import DataLoader
+from strawberry import dataloader
 
-from creditdesk.credits import people, series, usage
+from creditdesk.credits import (
+    budget_forecasts,
+    budgets,
+    limit_lists,
+    people,
+    rates,
+    request_lists,
+    series,
+    usage,
+    workspace_settings,
+)
+from creditdesk.credits.budget_rules import Budget
+from creditdesk.credits.forecasts import Forecast
+from creditdesk.credits.limits import Limit, LimitScope
 from creditdesk.credits.people import Order, Page, UserFilter, Window
 from creditdesk.credits.permitted import PermittedScopes
+from creditdesk.credits.pricing import RateCard
+from creditdesk.credits.request_lists import RequestFilter
+from creditdesk.credits.request_rules import CreditRequest
 from creditdesk.credits.series import Interval, Series
 from creditdesk.credits.usage import Breakdown, Cell, UsageQuery
 from creditdesk.db.connections import Connection
@@ -22,6 +39,18 @@ Subject = TypeVar("Subject", bound=Hashable)
 Answer = TypeVar("Answer")
 
 UsersQuestion = tuple[bool, UserFilter, Order, Window]
+RequestsQuestion = tuple[LimitScope, RequestFilter, Window]
+
+
+class DataLoader(dataloader.DataLoader[Subject, Answer]):
+    """A loader whose answers outlive whoever asked first.
+
+    Where a field fails, graphql-core cancels its siblings. What these wait for, others may be waiting for too.
+    """
+
+    def load(self, key: Subject) -> Awaitable[Answer]:
+        """Return the answer for a key, read together with the others of this moment."""
+        return asyncio.shield(super().load(key))
 
 
 class _Grouped(Generic[Question, Subject, Answer]):
@@ -50,14 +79,29 @@ class _Grouped(Generic[Question, Subject, Answer]):
 class Loaders:
     """The loaders of one request, for one caller."""
 
-    def __init__(self, conn: Connection, permitted: PermittedScopes) -> None:
+    def __init__(
+        self, conn: Connection, permitted: PermittedScopes, limits: tuple[Connection, PermittedScopes], now: datetime
+    ) -> None:
         self._conn = conn
         self._permitted = permitted
+        self._of_limits = limits
+        self._now = now
+        self.budgets: DataLoader[UUID, list[Budget]] = DataLoader(load_fn=self._budgets_of_users)
+        self.group_budgets: DataLoader[UUID, Budget | None] = DataLoader(load_fn=self._budget_of_groups)
+        self.workspace_budgets: DataLoader[UUID, Budget | None] = DataLoader(load_fn=self._budget_of_workspace)
+        self.forecasts: DataLoader[Budget, Forecast | None] = DataLoader(load_fn=self._forecasts)
+        self.limits: DataLoader[UUID, Limit | None] = DataLoader(load_fn=self._limits)
+        self.ceilings: DataLoader[UUID, int | None] = DataLoader(load_fn=self._ceilings)
+        self.member_limits: DataLoader[UUID, Limit | None] = DataLoader(load_fn=self._member_limits)
+        self.requests: DataLoader[UUID, CreditRequest | None] = DataLoader(load_fn=self._requests)
+        self.request_pages: _Grouped[RequestsQuestion, UUID, Page[CreditRequest]] = _Grouped(self._request_pages)
+        self.request_counts: _Grouped[tuple[LimitScope, RequestFilter], UUID, int] = _Grouped(self._request_counts)
         self.users: DataLoader[UUID, people.User | None] = DataLoader(load_fn=self._users)
         self.groups: DataLoader[UUID, people.Group | None] = DataLoader(load_fn=self._groups)
         self.groups_of_user: DataLoader[UUID, list[people.Group]] = DataLoader(load_fn=self._groups_of_users)
         self.user_pages: _Grouped[UsersQuestion, UUID | None, Page[people.User]] = _Grouped(self._user_pages)
         self.user_counts: _Grouped[tuple[bool, UserFilter], UUID | None, int] = _Grouped(self._user_counts)
+        self.rate_cards: DataLoader[UUID, RateCard] = DataLoader(load_fn=self._rate_cards)
         # The shape of a cell belongs to the question: cells of one shape are read from one rollup.
         self._breakdowns: _Grouped[tuple[UsageQuery, tuple[bool, ...]], Cell, Breakdown] = _Grouped(self._breakdown)
         self._series: _Grouped[tuple[UsageQuery, Interval, tuple[bool, ...]], Cell, tuple[Series, ...]] = _Grouped(
@@ -76,9 +120,50 @@ class Loaders:
         found = await people.users_by_id(self._conn, self._permitted, ids)
         return [found.get(id_) for id_ in ids]
 
+    async def _requests(self, ids: list[UUID]) -> list[CreditRequest | None]:
+        found = await request_lists.requests_by_id(self._conn, self._permitted, ids)
+        return [found.get(id_) for id_ in ids]
+
+    async def _request_pages(self, question: RequestsQuestion, of: list[UUID]) -> list[Page[CreditRequest]]:
+        scope, requests, window = question
+        return await request_lists.requests_pages(
+            self._conn, self._permitted, scope, of, requests, window=window, now=self._now
+        )
+
+    async def _request_counts(self, question: tuple[LimitScope, RequestFilter], of: list[UUID]) -> list[int]:
+        scope, requests = question
+        return await request_lists.requests_counts(self._conn, self._permitted, scope, of, requests, now=self._now)
+
     async def _groups(self, ids: list[UUID]) -> list[people.Group | None]:
         found = await people.groups_by_id(self._conn, self._permitted, ids)
         return [found.get(id_) for id_ in ids]
+
+    async def _budgets_of_users(self, ids: list[UUID]) -> list[list[Budget]]:
+        found = await budgets.budgets_of_users(self._conn, self._permitted, ids, now=self._now)
+        return [found.get(id_, []) for id_ in ids]
+
+    async def _budget_of_groups(self, ids: list[UUID]) -> list[Budget | None]:
+        found = await budgets.budget_of_groups(self._conn, self._permitted, ids, now=self._now)
+        return [found.get(id_) for id_ in ids]
+
+    async def _budget_of_workspace(self, ids: list[UUID]) -> list[Budget | None]:
+        # There is only one workspace; that it is loaded here has it read once.
+        return [await budgets.budget_of_workspace(self._conn, self._permitted, now=self._now)] * len(ids)
+
+    async def _forecasts(self, found: list[Budget]) -> list[Forecast | None]:
+        return await budget_forecasts.forecasts_of(self._conn, self._permitted, found)
+
+    async def _limits(self, ids: list[UUID]) -> list[Limit | None]:
+        found = await limit_lists.limits_by_id(*self._of_limits, ids)
+        return [found.get(id_) for id_ in ids]
+
+    async def _ceilings(self, groups: list[UUID]) -> list[int | None]:
+        found = await workspace_settings.group_ceilings(*self._of_limits, groups)
+        return [found.get(group_id) for group_id in groups]
+
+    async def _member_limits(self, groups: list[UUID]) -> list[Limit | None]:
+        found = await limit_lists.member_limits(*self._of_limits, groups, now=self._now)
+        return [found.get(group_id) for group_id in groups]
 
     async def _groups_of_users(self, ids: list[UUID]) -> list[list[people.Group]]:
         found = await people.groups_of_users(self._conn, self._permitted, ids)
@@ -90,6 +175,9 @@ class Loaders:
 
     async def _user_counts(self, question: tuple[bool, UserFilter], groups: list[UUID | None]) -> list[int]:
         return await people.users_counts(self._conn, self._permitted, groups, question[1])
+
+    async def _rate_cards(self, workspaces: list[UUID]) -> list[RateCard]:
+        return [await rates.current_rate_card(self._conn, workspace_id) for workspace_id in workspaces]
 
     async def _breakdown(self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]) -> list[Breakdown]:
         return await usage.usage_of(self._conn, self._permitted, cells, question[0])

@@ -11,6 +11,8 @@ from creditdesk.credits.amounts import Credits, format_credits, parse_credits
 from creditdesk.credits.errors import InvalidInputError
 
 BigInt = NewType("BigInt", int)
+Millionths = NewType("Millionths", int)
+"""What `Decimal` names: 1_000_000 is one."""
 
 _MAX_DIGITS = 40
 _BIG_INT = re.compile(rf"-?[0-9]{{1,{_MAX_DIGITS}}}", re.ASCII)
@@ -22,6 +24,15 @@ def _parse_credits(value: object) -> Credits:
     if not isinstance(value, str):
         raise InvalidInputError('Credits are a string, such as "12.5": a number could lose decimals on its way.')
     return parse_credits(value)
+
+
+def _parse_decimal(value: object) -> int:
+    if isinstance(value, str):
+        try:
+            return parse_credits(value)
+        except InvalidInputError:
+            pass
+    raise InvalidInputError('A Decimal is a decimal string with at most six decimals, such as "1.5".')
 
 
 def _parse_big_int(value: object) -> int:
@@ -60,6 +71,12 @@ SCALARS: dict[object, ScalarDefinition] = {
         description='An amount of credits: an exact decimal as a string, with at most six decimals, such as "12.5".',
         serialize=format_credits,
         parse_value=_parse_credits,
+    ),
+    Millionths: strawberry.scalar(
+        name="Decimal",
+        description='An exact decimal as a string, with at most six decimals, such as "1.5".',
+        serialize=format_credits,
+        parse_value=_parse_decimal,
     ),
     BigInt: strawberry.scalar(
         name="BigInt",

@@ -8,36 +8,27 @@ from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
 from creditdesk.credits.errors import InvalidInputError
-from creditdesk.graphql import usage_events
+from creditdesk.graphql import rates, usage_events
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import Permission
 from creditdesk.graphql.guards import requires
+from creditdesk.graphql.hold_mutations import HoldMutations, HoldQueries
 from creditdesk.graphql.ids import decode_id, decode_id_of
-from creditdesk.graphql.nodes import Node
+from creditdesk.graphql.limit_rules import LimitMutations
+from creditdesk.graphql.nodes import Node, node_of
 from creditdesk.graphql.operations import OneOperation
 from creditdesk.graphql.printing import sorted_schema
+from creditdesk.graphql.request_mutations import RequestMutations
 from creditdesk.graphql.scalars import SCALARS
-from creditdesk.graphql.usage import group_of, user_of
+from creditdesk.graphql.settings import SettingsMutations
+from creditdesk.graphql.simulations import SimulationQueries
 from creditdesk.graphql.workspace import Viewer, Workspace, WorkspaceBy
 
 MAX_NODES = 100
 
 
-async def _node(info: Info, id_: str) -> Node | None:
-    type_name, found = decode_id(id_)
-    match type_name:
-        case "User":
-            return await user_of(info, found)
-        case "Group":
-            return await group_of(info, found)
-        case "Workspace" if found == info.context.principal.workspace.id:
-            return Workspace.of(info.context.principal.workspace)
-        case _:
-            return None
-
-
 @strawberry.type(description="Everything that can be read.")
-class Query:
+class Query(HoldQueries, SimulationQueries):
     """The ways in for reading."""
 
     @strawberry.field(description="The caller.", extensions=[requires(Permission.WORKSPACE_READ)])
@@ -53,7 +44,7 @@ class Query:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The object's id.")]
     ) -> Node | None:
         """Load an object."""
-        return await _node(info, id)
+        return await node_of(info, *decode_id(id))
 
     @strawberry.field(
         description="Objects by their ids, at most 100, in the order of the ids; null for each that there is none of.",
@@ -66,7 +57,7 @@ class Query:
         if len(ids) > MAX_NODES:
             raise InvalidInputError(f"At most {MAX_NODES} ids at once.")
         # Together, so that they are loaded together.
-        return await asyncio.gather(*(_node(info, id_) for id_ in ids))
+        return await asyncio.gather(*(node_of(info, *decode_id(id_)) for id_ in ids))
 
     @strawberry.field(
         description="The caller's workspace; null for any other.", extensions=[requires(Permission.WORKSPACE_READ)]
@@ -82,7 +73,7 @@ class Query:
 
 
 @strawberry.type(description="Everything that can be changed.")
-class Mutation:
+class Mutation(HoldMutations, LimitMutations, RequestMutations, SettingsMutations):
     """The ways in for changing."""
 
     @strawberry.mutation(
@@ -97,6 +88,29 @@ class Mutation:
     ) -> usage_events.RecordUsageResult:
         """Record a batch."""
         return await usage_events.record_usage(info, input)
+
+    @strawberry.mutation(
+        description="Put up to 1000 rates and multipliers on the rate card, all of them or none. They may start in the"
+        " past: events that are recorded already keep the rates they were priced with. To send them again is safe.",
+        extensions=[requires(Permission.RATES_WRITE)],
+    )
+    async def set_rates(
+        self,
+        info: Info,
+        input: Annotated[rates.SetRatesInput, strawberry.argument(description="The rates and multipliers.")],
+    ) -> rates.SetRatesResult:
+        """Put lines on the card."""
+        return await rates.set_rates(info, input)
+
+    @strawberry.mutation(
+        description="Take a rate, or a multiplier, that has not come into effect off the rate card.",
+        extensions=[requires(Permission.RATES_WRITE)],
+    )
+    async def remove_rate(
+        self, info: Info, input: Annotated[rates.RemoveRateInput, strawberry.argument(description="Which one.")]
+    ) -> rates.RemoveRateResult:
+        """Take a line off the card."""
+        return await rates.remove_rate(info, input)
 
 
 schema = strawberry.Schema(

@@ -12,6 +12,7 @@ from creditdesk.credits.errors import InvalidInputError, InvalidPageError
 from creditdesk.credits.ranges import Range as ResolvedRange
 from creditdesk.credits.series import Series
 from creditdesk.credits.usage import Breakdown, BreakdownRow, Cell, Figures, Filter, Key, UsageQuery
+from creditdesk.graphql.budgets import GroupBudget, UserBudgets
 from creditdesk.graphql.connections import After, Before, Connection, First, Last, connection_of, window_of
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering, UserKind
@@ -25,10 +26,13 @@ from creditdesk.graphql.figures import (
     shown_figures,
 )
 from creditdesk.graphql.ids import encode_id
-from creditdesk.graphql.nodes import Node
+from creditdesk.graphql.limits import GroupLimits
+from creditdesk.graphql.nodes import Node, found_by
 from creditdesk.graphql.people import UserFilter, UserOrder
 from creditdesk.graphql.ranges import Range, RangeInput
+from creditdesk.graphql.requests import GroupRequests, UserRequests
 from creditdesk.graphql.selections import selects_any
+from creditdesk.graphql.settings import CeilingOfGroup
 
 MAX_ROWS = 1000
 
@@ -223,7 +227,7 @@ async def usage_of(info: Info, cell: Cell, range_: RangeInput, filter_: UsageFil
 
 
 @strawberry.type(description="People in a workspace.")
-class Group(Node):
+class Group(GroupLimits, CeilingOfGroup, GroupBudget, GroupRequests, Node):
     """A group that the caller may see."""
 
     slug: str = strawberry.field(description="The group's short name.")
@@ -268,7 +272,7 @@ class Group(Node):
 
 
 @strawberry.type(description="A person or a service account in a workspace.")
-class User(Node):
+class User(UserBudgets, UserRequests, Node):
     """A user whom the caller may see."""
 
     display_name: str = strawberry.field(description="The user's name.")
@@ -307,12 +311,14 @@ class User(Node):
         return await usage_of(info, Cell(user_id=self.user_id), range, filter)
 
 
+@found_by("User")
 async def user_of(info: Info, id_: UUID | None) -> User | None:
     """Return a user whom the caller may see."""
     user = await info.context.loaders.users.load(id_) if id_ else None
     return User.of(user) if user else None
 
 
+@found_by("Group")
 async def group_of(info: Info, id_: UUID | None) -> Group | None:
     """Return a group that the caller may see."""
     known = known_group(id_)

@@ -15,7 +15,7 @@ from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.errors import InvalidInput
 from creditdesk.graphql.people import UserBy
-from creditdesk.graphql.scalars import BigInt
+from creditdesk.graphql.scalars import BigInt, Millionths
 
 
 @strawberry.input(description="A free label of an event.")
@@ -40,7 +40,9 @@ class UsageEventInput:
     product: str = strawberry.field(description="The AI product, 1 to 100 characters.")
     model: str = strawberry.field(description="The model, 1 to 100 characters.")
     credits: Credits | None = strawberry.field(
-        default=None, description="What it cost: 0 to 1000000000. A correction's may be negative."
+        default=None,
+        description="What it cost: 0 to 1000000000. Not given, the rate card of the event's own time prices it by what"
+        " was used. A correction gives its credits, which may be negative.",
     )
     input_tokens: BigInt = strawberry.field(
         default=BigInt(0), description="Input tokens that were not served from a cache."
@@ -49,6 +51,20 @@ class UsageEventInput:
         default=BigInt(0), description="Input tokens that were served from a cache."
     )
     output_tokens: BigInt = strawberry.field(default=BigInt(0), description="Output tokens.")
+    messages: BigInt | None = strawberry.field(
+        default=None, description="Messages: 0 to 10^12. To price the event it counts as one if not given."
+    )
+    tasks: BigInt | None = strawberry.field(
+        default=None, description="Tasks: 0 to 10^12. To price the event it counts as none if not given."
+    )
+    minutes: Millionths | None = strawberry.field(
+        default=None, description="Minutes: 0 to 10^9. To price the event they count as none if not given."
+    )
+    tier: str | None = strawberry.field(
+        default=None,
+        description="The service tier, up to 100 characters, by which the price is multiplied. Not given, it is the"
+        " standard one, which is not.",
+    )
     corrects: str | None = strawberry.field(
         default=None,
         description="The id, at the same source, of the use that this event corrects. Its figures are added to that"
@@ -71,6 +87,10 @@ class UsageEventInput:
             output_tokens=self.output_tokens,
             corrects=self.corrects,
             tags={tag.key: tag.value for tag in self.tags} if self.tags else None,
+            messages=self.messages,
+            tasks=self.tasks,
+            minutes=self.minutes,
+            tier=self.tier or "",
         )
 
 
@@ -97,6 +117,10 @@ class RecordUsageSuccess:
     accepted: int = strawberry.field(description="How many events were recorded.")
     duplicates: int = strawberry.field(description="How many were recorded before, with the same content.")
     rejected: list[RejectedEvent] = strawberry.field(description="The events that were not recorded, and why.")
+    unpriced: int = strawberry.field(
+        description="How many of the accepted came without credits, and no rate prices them: they are recorded with 0"
+        " credits, which only the workspace's policy for unknown models allows."
+    )
 
 
 RecordUsageResult = Annotated[
@@ -136,4 +160,5 @@ async def record_usage(info: Info, batch: RecordUsageInput) -> RecordUsageSucces
         accepted=recorded.accepted,
         duplicates=recorded.duplicates,
         rejected=sorted(rejected, key=lambda one: one.index),
+        unpriced=recorded.unpriced,
     )

@@ -2,17 +2,24 @@
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 import strawberry
 
 from creditdesk.credits import directory, people
 from creditdesk.credits.usage import Cell
+from creditdesk.graphql.audit import AuditOfWorkspace
+from creditdesk.graphql.budgets import WorkspaceBudget
 from creditdesk.graphql.connections import After, Before, Connection, First, Last, connection_of, window_of
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import Permission, PrincipalKind, Role
 from creditdesk.graphql.ids import decode_id_of, encode_id
-from creditdesk.graphql.nodes import Node
+from creditdesk.graphql.limits import WorkspaceLimits
+from creditdesk.graphql.nodes import Node, found_by
 from creditdesk.graphql.people import GroupBy, GroupFilter, GroupOrder, UserBy
+from creditdesk.graphql.rates import WorkspaceRates
+from creditdesk.graphql.requests import WorkspaceRequests
+from creditdesk.graphql.settings import SettingsOfWorkspace
 from creditdesk.graphql.usage import (
     CreditUsage,
     Group,
@@ -37,7 +44,9 @@ class WorkspaceBy:
 
 
 @strawberry.type(description="The tenant: its users, its groups, its credits.")
-class Workspace(Node):
+class Workspace(
+    WorkspaceLimits, WorkspaceRequests, SettingsOfWorkspace, AuditOfWorkspace, WorkspaceRates, WorkspaceBudget, Node
+):
     """The caller's workspace; there is no way to another."""
 
     slug: str = strawberry.field(description="The workspace's short name.")
@@ -130,6 +139,12 @@ class Workspace(Node):
         context, slug = info.context, by.slug or ""
         found = await people.group_by_slug(context.reader, context.permitted, slug=slug)
         return Group.of(found) if found else None
+
+
+@found_by("Workspace")
+async def _own_workspace(info: Info, id_: UUID) -> Workspace | None:
+    own = info.context.principal.workspace
+    return Workspace.of(own) if id_ == own.id else None
 
 
 @strawberry.type(description="The caller: a person, who has a user in the workspace, or a program, which has none.")
