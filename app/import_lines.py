@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from typing import NoReturn
 from uuid import UUID
 
 from creditdesk.credits.amounts import Credits, parse_credits
-from creditdesk.credits.errors import ErrorCode, EventError
+from creditdesk.credits.errors import ErrorCode, EventError, InvalidInputError
 from creditdesk.credits.event_rules import UsageEvent, UserBy
 
 MAX_LINE = 131_072
@@ -21,7 +22,10 @@ MAX_LINE = 131_072
 _TAG = "tag."
 _USER_FIELDS = ("userId", "email", "externalId")
 _TOKEN_FIELDS = ("inputTokens", "cachedInputTokens", "outputTokens")
-_FIELDS = frozenset({"source", "id", "at", "product", "model", "credits", "corrects", *_USER_FIELDS, *_TOKEN_FIELDS})
+_MEASURED_FIELDS = ("messages", "tasks", "minutes", "tier")
+_FIELDS = frozenset(
+    {"source", "id", "at", "product", "model", "credits", "corrects", *_USER_FIELDS, *_TOKEN_FIELDS, *_MEASURED_FIELDS}
+)
 _LONGEST_USER = 320
 _LARGEST_EXPONENT = 40
 _MOST_QUOTED = 60
@@ -121,12 +125,16 @@ def event_of(fields: Fields, conventions: Conventions) -> UsageEvent:
         user=_user(fields),
         product=_text(fields, "product"),
         model=_text(fields, "model"),
-        credits=_credits(fields.get("credits")),
+        credits=_decimal(fields, "credits"),
         input_tokens=_uncached(_tokens(fields, "inputTokens"), cached, conventions, is_correction=corrects is not None),
         cached_input_tokens=cached,
         output_tokens=_tokens(fields, "outputTokens"),
         corrects=corrects,
         tags=_tags(fields.get("tags")),
+        messages=_whole(fields, "messages"),
+        tasks=_whole(fields, "tasks"),
+        minutes=_decimal(fields, "minutes"),
+        tier=_text(fields, "tier", default=""),
     )
 
 
@@ -197,27 +205,34 @@ def _user(fields: Fields) -> UserBy:
     return UserBy(id=UUID(text))
 
 
-def _credits(value: object) -> Credits | None:
-    if value is None:
-        return None
+def _decimal(fields: Fields, name: str) -> Credits | None:
+    """Return the millionths of a decimal, which are micro-credits or millionths of a minute."""
+    value = fields.get(name)
     if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= _LARGEST_EXPONENT:
         plain = format(value, "f")
-        return parse_credits(plain.rstrip("0").rstrip(".") if "." in plain else plain)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return parse_credits(str(value))
+        value = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None:
+        return None
     if isinstance(value, str):
-        return parse_credits(value)
-    raise EventError(ErrorCode.INVALID_INPUT, "`credits` are not a decimal.")
+        with suppress(InvalidInputError):
+            return parse_credits(value)
+    raise EventError(ErrorCode.INVALID_INPUT, f"`{name}` are not a decimal with at most six decimals.")
 
 
 def _tokens(fields: Fields, name: str) -> int:
+    return _whole(fields, name) or 0
+
+
+def _whole(fields: Fields, name: str) -> int | None:
     match fields.get(name):
         case None:
-            return 0
+            return None
         case bool():
             pass
-        case int() as tokens:
-            return tokens
+        case int() as number:
+            return number
         case str() as text if _INTEGER.fullmatch(text):
             return int(text)
     raise EventError(ErrorCode.INVALID_INPUT, f"`{name}` is not a whole number.")

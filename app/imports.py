@@ -76,6 +76,7 @@ class _Outcome:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+    unpriced: int = 0
     shown: list[RejectedLine] = field(default_factory=list)
 
     def add(self, batch: _Batch, recorded: Recorded) -> None:
@@ -83,6 +84,7 @@ class _Outcome:
         rejected = sorted([*batch.rejected, *late], key=lambda one: one.line)
         self.accepted += recorded.accepted
         self.duplicates += recorded.duplicates
+        self.unpriced += recorded.unpriced
         self.rejected += len(rejected)
         self.shown += rejected[: SHOWN - len(self.shown)]
         if self.report is not None:
@@ -96,7 +98,8 @@ class _Outcome:
             sys.stderr.write(f"... and {self.rejected - len(self.shown)} more; --report FILE keeps all of them.\n")
 
     def counts(self) -> str:
-        return f"{self.accepted} accepted, {self.duplicates} duplicate, {self.rejected} rejected"
+        counted = f"{self.accepted} accepted, {self.duplicates} duplicate, {self.rejected} rejected"
+        return f"{counted}; {self.unpriced} accepted without a price" if self.unpriced else counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -218,7 +221,12 @@ async def _recorded(database: Database, workspace_id: UUID, events: Sequence[Usa
     first = await _recorded(database, workspace_id, events[:half])
     second = await _recorded(database, workspace_id, events[half:])
     moved = (Rejection(one.index + half, one.code, one.message) for one in second.rejected)
-    return Recorded(first.accepted + second.accepted, first.duplicates + second.duplicates, (*first.rejected, *moved))
+    return Recorded(
+        first.accepted + second.accepted,
+        first.duplicates + second.duplicates,
+        (*first.rejected, *moved),
+        first.unpriced + second.unpriced,
+    )
 
 
 def _batches(stream: BinaryIO, conventions: Conventions, *, is_csv: bool) -> Iterator[_Batch]:

@@ -1,12 +1,14 @@
 """Structured logs: one line a record, with the request's id, and without tokens or passwords."""
 
+import asyncio
 import json
 import logging
 import logging.config
 import re
 import time
+from contextlib import nullcontext
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -19,8 +21,14 @@ _SECRETS = (
 )
 
 
+# What one of those begins with or holds: most lines hold none, and are looked through once.
+_SUSPICIOUS = re.compile(r"eyJ|bearer|postgres|password", re.IGNORECASE)
+
+
 def redacted(text: str) -> str:
     """Return the text without anything shaped like a token or a database's password."""
+    if _SUSPICIOUS.search(text) is None:
+        return text
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -41,6 +49,8 @@ class _Redacting(logging.Formatter):
 class JsonFormatter(_Redacting):
     """A record as one line of JSON; its `fields`, if it has some, stand beside the message."""
 
+    _encode = json.JSONEncoder(default=str).encode
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; whatever stands in it, JSON's escapes keep it one line."""
         line: dict[str, Any] = {
@@ -55,7 +65,7 @@ class JsonFormatter(_Redacting):
             line["request_id"] = current
         if (exception := self.exception_of(record)) is not None:
             line["exception"] = exception
-        return json.dumps(line, default=str)
+        return self._encode(line)
 
 
 class TextFormatter(_Redacting):
@@ -75,6 +85,47 @@ class TextFormatter(_Redacting):
         return line if exception is None else f"{line}\n{exception}"
 
 
+class GatheringHandler(logging.StreamHandler[TextIO]):
+    """Writes lines together, at most a moment late: each write is a system call. What went wrong is written at once."""
+
+    DELAY_SECONDS = 0.1
+    MOST_LINES = 1000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._is_due = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line, until it is due."""
+        try:
+            self._lines.append(self.format(record))
+            if record.levelno >= logging.WARNING or len(self._lines) >= self.MOST_LINES:
+                self.flush()
+            elif not self._is_due:
+                self._make_due()
+        except Exception:  # noqa: BLE001 - logging's own way to say that it failed
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what is there; whoever asks, and at the end of the process."""
+        with self.lock or nullcontext():
+            self._is_due = False
+            if self._lines:
+                text, self._lines = "\n".join([*self._lines, ""]), []
+                self.stream.write(text)
+        super().flush()
+
+    def _make_due(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()  # a thread or a command without a loop: nobody would come back to it
+        else:
+            self._is_due = True
+            loop.call_later(self.DELAY_SECONDS, self.flush)
+
+
 def configure_logs(*, level: str, form: Literal["json", "text"]) -> None:
     """Send every logger, uvicorn's and Python's warnings included, through one handler to stderr."""
     formatter = JsonFormatter if form == "json" else TextFormatter
@@ -83,7 +134,7 @@ def configure_logs(*, level: str, form: Literal["json", "text"]) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": {"()": formatter}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "handlers": {"stderr": {"()": GatheringHandler, "formatter": "line"}},
             "root": {"level": level, "handlers": ["stderr"]},
             "loggers": {
                 "uvicorn": {"handlers": [], "propagate": True},
@@ -91,6 +142,8 @@ def configure_logs(*, level: str, form: Literal["json", "text"]) -> None:
                 # Ours says the same with the request's id, and without the query string.
                 "uvicorn.access": {"handlers": [], "propagate": False},
                 "httpx": {"level": "WARNING"},
+                # Whatever a client's document has wrong, as an error of ours; what is ours is logged with its id.
+                "strawberry.execution": {"level": "CRITICAL"},
             },
         }
     )

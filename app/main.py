@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import httpx
 from starlette.applications import Starlette
@@ -13,23 +14,31 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from creditdesk.app.health import Readiness, healthz
+from creditdesk.app.holds import PATH, HoldsEndpoint
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.metrics import CONTENT_TYPE, Metrics
-from creditdesk.app.middleware import RequestMiddleware, error_response
+from creditdesk.app.middleware import RequestMiddleware, Shortcut, error_response
 from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
 from creditdesk.app.upkeep import kept_up
 from creditdesk.auth.authenticate import Authenticator
 from creditdesk.auth.tokens import TokenVerifier
 from creditdesk.credits.errors import ErrorCode
+from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
 from creditdesk.db.readiness import check_schema, pool_use
 from creditdesk.graphql.endpoint import GraphQLEndpoint
 
 
 def create_app(
-    *, database: Database, verifier: TokenVerifier, http: httpx.AsyncClient, graphql_endpoint: ASGIApp, metrics: Metrics
+    *,
+    database: Database,
+    verifier: TokenVerifier,
+    http: httpx.AsyncClient,
+    graphql_endpoint: ASGIApp,
+    holds_endpoint: ASGIApp,
+    metrics: Metrics,
 ) -> Starlette:
-    """Return the app around the GraphQL endpoint; its lifespan opens the pool, and closes it and the HTTP client."""
+    """Return the app around its two endpoints; its lifespan opens the pool, and closes it and the HTTP client."""
 
     async def metrics_page(_: Request) -> Response:
         metrics.note_pool(pool_use(database))
@@ -61,7 +70,10 @@ def create_app(
             Route("/readyz", readiness.readyz),
             Route("/metrics", metrics_page),
         ],
-        middleware=[Middleware(RequestMiddleware, count=count)],
+        middleware=[
+            Middleware(RequestMiddleware, count=count),
+            Middleware(Shortcut, path=PATH, leads_to=holds_endpoint),
+        ],
         exception_handlers={HTTPException: _outside_of_graphql},
         lifespan=lifespan,
     )
@@ -72,7 +84,7 @@ def create_app(
 async def _outside_of_graphql(_: Request, error: Exception) -> Response:
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
     message = {
-        404: "There is nothing at this path: the API is at /graphql.",
+        404: "There is nothing at this path: the API is at /graphql, holds are at /v1/holds.",
         405: "This path does not answer that method.",
     }.get(status, "The request is off.")
     return error_response(status, ErrorCode.MALFORMED_REQUEST, message, dict(headers or {}))
@@ -92,12 +104,17 @@ def app_from_settings(settings: Settings) -> Starlette:
     authenticator = Authenticator(
         verifier=verifier, mapping=settings.claims, role_map=settings.role_map, database=database
     )
-    endpoint = GraphQLEndpoint(database=database, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
+    desk = HoldDesk(database, lambda: datetime.now(UTC))
+    endpoint = GraphQLEndpoint(
+        database=database, desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes
+    )
+    holds = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
     return create_app(
         database=database,
         verifier=verifier,
         http=http,
         graphql_endpoint=endpoint,
+        holds_endpoint=holds,
         metrics=Metrics(shared=shared_metrics_directory()),
     )
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -21,6 +22,7 @@ class Metrics:
 
     def __init__(self, *, shared: Path | None = None) -> None:
         self._shared = shared
+        self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Any] = {}
         self._registry = CollectorRegistry()
         registry = None if shared else self._registry
         self._requests = Counter(
@@ -54,12 +56,19 @@ class Metrics:
 
     def count_request(self, *, path: str, status: str, seconds: float) -> None:
         """Count an answered request; `path` is a route's, never what a client made up."""
-        self._requests.labels(path, status).inc()
-        self._durations.labels(path).observe(seconds)
+        self._child(self._requests, path, status).inc()
+        self._child(self._durations, path).observe(seconds)
 
     def count_statement(self, name: str) -> None:
         """Count a statement: an observer of `Database`."""
-        self._statements.labels(name).inc()
+        self._child(self._statements, name).inc()
+
+    def _child(self, metric: Counter | Histogram, *values: str) -> Any:
+        """Return the metric of these labels, which prometheus-client looks up under a lock each time."""
+        known = self._children.get((metric, values))
+        if known is None:
+            known = self._children[metric, values] = metric.labels(*values)
+        return known
 
     @property
     def is_shared(self) -> bool:

@@ -1,14 +1,15 @@
 """Around every request: its id, its line in the log, its place in the metrics, and the last resort."""
 
+import itertools
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from creditdesk.app.logs import request_id
@@ -16,6 +17,7 @@ from creditdesk.credits.errors import ErrorCode
 
 LONGEST_PATH = 200
 REQUEST_ID = "x-request-id"
+_REQUEST_ID = REQUEST_ID.encode()
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 _log = logging.getLogger(__name__)
@@ -28,13 +30,16 @@ class RequestMiddleware:
     def __init__(self, app: ASGIApp, *, count: Callable[[str, str, float], None]) -> None:
         self._app = app
         self._count = count
+        # Unlike a random one for each request, this asks the system for randomness once.
+        self._name = f"{secrets.token_hex(8)}-"
+        self._numbers = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, whatever happens to it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        current = _incoming_id(scope) or uuid.uuid4().hex
+        current = _incoming_id(scope) or f"{self._name}{next(self._numbers):x}"
         scope.setdefault("state", {})["request_id"] = current  # for the floors below, which may not import this one
         token = request_id.set(current)
         begun = time.perf_counter()
@@ -44,7 +49,7 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = current
+                message["headers"] = [*message.get("headers", ()), (_REQUEST_ID, current.encode())]
             await send(message)
 
         try:
@@ -61,15 +66,35 @@ class RequestMiddleware:
             request_id.reset(token)
 
     def _note(self, scope: Scope, status: int | None, seconds: float) -> None:
-        route = scope.get("route")
+        route: Route | None = scope.get("route")
         self._count(route.path if route is not None else "unmatched", str(status or "none"), seconds)
         fields = {
             "method": scope["method"],
-            "path": scope["path"][:LONGEST_PATH],
+            # A path may name a hold: its route says what was asked for, and the request's id which it was.
+            "path": route.path if route is not None else scope["path"][:LONGEST_PATH],
             "status": status,
             "duration_ms": round(seconds * 1000, 3),
         }
         _access_log.info("answered" if status else "not answered", extra={"fields": fields})
+
+
+class Shortcut:
+    """Leads requests of one path, and of what is below it, to its application past the router: the path of gateways."""
+
+    def __init__(self, app: ASGIApp, *, path: str, leads_to: ASGIApp) -> None:
+        self._app = app
+        self._path = path
+        self._below = f"{path}/"
+        self._route = Route(path, leads_to)  # its name in the metrics
+        self._leads_to = leads_to
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or let it pass."""
+        if scope["type"] == "http" and (scope["path"] == self._path or scope["path"].startswith(self._below)):
+            scope["route"] = self._route
+            await self._leads_to(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def error_response(
@@ -82,5 +107,5 @@ def error_response(
 
 
 def _incoming_id(scope: Scope) -> str | None:
-    given = Headers(scope=scope).get(REQUEST_ID, "")
+    given = next((value for name, value in scope["headers"] if name == _REQUEST_ID), b"").decode("latin-1")
     return given if _SANE_ID.fullmatch(given) else None

@@ -1,4 +1,4 @@
-"""`creditdesk reconcile`: proof that the rollups add up to the events, or the name of every difference."""
+"""`creditdesk reconcile`: proof that rollups and balances add up to the events, or the name of every difference."""
 
 import argparse
 import asyncio
@@ -42,7 +42,7 @@ async def _reconcile_one(database: Database, slug: str, *, most: int) -> int:
         sys.stderr.write(f"creditdesk: there is no workspace {slug}\n")
         return 1
     conn = database.reader(RowScope(DatabaseRole.ADMINISTRATOR, workspace.id))
-    return _told(slug, await reconcile(conn, workspace_id=workspace.id, most=most))
+    return _told(slug, await reconcile(conn, workspace_id=workspace.id, now=datetime.now(UTC), most=most))
 
 
 def _told(slug: str, found: Reconciliation) -> int:

@@ -35,6 +35,12 @@ _API_MINI = ModelUse("api", "atlas-1-mini", 2_000, 40, 300, 60, 6, 240)
 _EMBEDDING = ModelUse("api", "vector-1", 4_000, 0, 0, 20, 2, 0)
 _SPEECH = ModelUse("api", "echo-1", 1_200, 0, 400, 120, 12, 480)
 
+MODELS = (
+    _CHAT_MINI, _CHAT, _CHAT_LARGE, _PICTURES, _PICTURES_MINI, _CODE_MINI, _CODE, _CODE_LARGE, _AGENT, _AGENT_LARGE,
+    _API, _API_MINI, _EMBEDDING, _SPEECH,
+)  # fmt: skip
+"""Everything that is used, with its prices."""
+
 LOOP = ModelUse("agents", "pilot-2", 60_000, 55, 6_000, 350, 35, 1_750)
 """One round of an agent that answers itself."""
 

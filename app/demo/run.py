@@ -19,13 +19,15 @@ import uvicorn
 from pydantic import SecretStr
 
 from creditdesk.app.database import running_database
+from creditdesk.app.demo.controls import put_controls
 from creditdesk.app.demo.dataset import Scale
 from creditdesk.app.demo.issuer import DemoIssuer
 from creditdesk.app.demo.load import load
-from creditdesk.app.demo.people import FEWEST_USERS
+from creditdesk.app.demo.people import DEMO_PERSONS, FEWEST_USERS, acme
 from creditdesk.app.demo.sign_ins import AUDIENCE, SignIn, demo_issuer, link, sign_ins, tokens_of
 from creditdesk.app.demo.signing_keys import SigningKeys
 from creditdesk.app.failures import CommandFailed
+from creditdesk.app.holds import PATH as HOLDS
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.serve import APP
 from creditdesk.app.settings import Settings, handed_down
@@ -41,6 +43,17 @@ _QUERY = (
     " usage(range: {preset: LAST_30_DAYS}) { credits breakdown(by: [PRODUCT, MODEL], first: 3)"
     " { rows { product model credits } other { credits } } } } } } } } } }"
 )
+
+
+_HOLD = {
+    "source": "demo",
+    "id": "call-1",
+    "externalId": f"E{1000 + DEMO_PERSONS['ADMIN']}",
+    "product": "chat",
+    "model": "atlas-2",
+    "inputTokens": 2400,
+    "outputTokens": 700,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +159,9 @@ async def _prepare(dsn: str, scale: Scale, people: Sequence[SignIn], issuer: Dem
     database = Database(dsn, max_connections=4, statement_timeout_seconds=60)
     await database.open()
     try:
-        recorded = await load(database, scale=scale, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        recorded = await load(database, scale=scale, now=now)
+        await put_controls(database, acme(scale.users), now=now)
         await link(database, people, issuer_url=issuer.url)
     finally:
         await database.close()
@@ -236,6 +251,12 @@ def _write_private(file: Path, text: str) -> None:
     aside.replace(file)
 
 
+def _holding(demo: _Demo) -> list[str]:
+    url = f"{demo.url.removesuffix('/graphql')}{HOLDS}"
+    headers = ("content-type: application/json", f"authorization: Bearer {demo.tokens['SERVICE']}")
+    return ["curl", "-s", url, *(part for header in headers for part in ("-H", header))]
+
+
 def _welcome(demo: _Demo) -> str:
     lines = [f"creditdesk demo: {demo.url}", f"identity provider: {demo.issuer.url}", "", "Tokens, good for 12 hours:"]
     for name, token in demo.tokens.items():
@@ -245,6 +266,9 @@ def _welcome(demo: _Demo) -> str:
     lines += [
         "Who used what in the last 30 days, by group, user, product and model:",
         shlex.join([*command, "-d", json.dumps({"query": _QUERY})]),
+        "",
+        "May this call be made? A gateway sets credits aside before it:",
+        shlex.join([*_holding(demo), "-d", json.dumps(_HOLD)]),
         "",
         "Ctrl-C ends it; the data stays.",
     ]

@@ -15,7 +15,7 @@ TOKEN_LIFETIME = timedelta(hours=12)
 """A working day without signing in again."""
 
 _SERVICE = "gateway"
-_SERVICE_SCOPES = ("usage:read", "usage:write")
+_SERVICE_SCOPES = ("usage:read", "usage:write", "limits:write", "audit:read")
 _CONSOLE_URLS = tuple(f"http://localhost:{port}/callback" for port in (3000, 4200, 5173))
 
 

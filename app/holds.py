@@ -1,0 +1,194 @@
+"""The gateways' endpoint: holds over plain HTTP and JSON, for those who ask before each call."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from creditdesk.app.hold_bodies import (
+    hold_request_of,
+    settlement_of,
+    shown_authorization,
+    shown_error,
+    shown_hold,
+    uuid_of,
+)
+from creditdesk.app.logs import request_id
+from creditdesk.auth.authenticate import Authenticator, www_authenticate
+from creditdesk.auth.errors import Unauthenticated
+from creditdesk.auth.policy import allows
+from creditdesk.auth.roles import Permission
+from creditdesk.credits.errors import BatchSizeError, CreditError, ErrorCode, ForbiddenError
+from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.hold_rules import HoldError
+from creditdesk.db.errors import AmountOverflow, DatabaseUnavailable, StatementTimeout
+
+MAX_BATCH = 1000
+PATH = "/v1/holds"
+_DRAINED_BODIES = 8
+"""A body that is too large is still read, up to this many times the limit, so that its sender gets to the answer."""
+
+_STATUS = {
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.BUDGET_EXCEEDED: 402,
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.UNKNOWN_HOLD: 404,
+    ErrorCode.IDEMPOTENCY_CONFLICT: 409,
+    ErrorCode.HOLD_ENDED: 409,
+    ErrorCode.PAYLOAD_TOO_LARGE: 413,
+    ErrorCode.MALFORMED_REQUEST: 400,
+    ErrorCode.ISSUER_UNAVAILABLE: 503,
+    ErrorCode.DATABASE_UNAVAILABLE: 503,
+    ErrorCode.TIMEOUT: 503,
+}
+_INVALID = 422
+_ROUTES = {
+    "place": PATH,
+    "authorize": f"{PATH}/authorize",
+    "settle": f"{PATH}/{{id}}/settle",
+    "release": f"{PATH}/{{id}}/release",
+}
+"""What may be asked for, by the path that the log and the metrics name: one without anybody's id in it."""
+
+
+class _RefusedError(CreditError):
+    """A request that no hold is asked for with."""
+
+    def __init__(self, code: ErrorCode, message: str | None = None, status: int | None = None) -> None:
+        self.code = code
+        self.status = status
+        super().__init__(message)
+
+
+class HoldsEndpoint:
+    """An ASGI application for `POST /v1/holds`, and what is below it."""
+
+    def __init__(self, *, desk: HoldDesk, authenticator: Authenticator, max_body_bytes: int) -> None:
+        self._desk = desk
+        self._authenticator = authenticator
+        self._max_body_bytes = max_body_bytes
+        self._routes = {action: Route(path, self) for action, path in _ROUTES.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every answer is JSON."""
+        headers: list[tuple[bytes, bytes]] = []
+        try:
+            status, body = await self._answered(scope, receive)
+        except (DatabaseUnavailable, StatementTimeout, AmountOverflow) as error:
+            refused = _translated(error)
+            status, body = _status_of(refused), shown_error(refused, request_id.get())
+        except CreditError as error:
+            status, body = _status_of(error), shown_error(error, request_id.get())
+            if isinstance(error, Unauthenticated):
+                headers.append((b"www-authenticate", www_authenticate(error).encode()))
+            if status == 405:  # noqa: PLR2004 - Method Not Allowed names the methods that are
+                headers.append((b"allow", b"POST"))
+        content = orjson.dumps(body)
+        headers += [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            (b"cache-control", b"private, no-store"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _answered(self, scope: Scope, receive: Receive) -> tuple[int, object]:
+        action, id_ = _asked(scope["path"])
+        scope["route"] = self._routes[action]
+        if scope["method"] != "POST":
+            raise _RefusedError(ErrorCode.MALFORMED_REQUEST, "Holds are asked for with POST.", 405)
+        # Several headers are one list (RFC 9110, section 5.3), and a list of tokens is not one token.
+        authorization = b", ".join(value for name, value in scope["headers"] if name == b"authorization")
+        principal = await self._authenticator.principal_of(authorization.decode("latin-1") or None)
+        if not allows(principal, Permission.USAGE_WRITE):
+            raise ForbiddenError
+        content = await self._body(receive)
+        workspace_id = principal.workspace.id
+        if action == "release":
+            return 200, {"hold": shown_hold(await self._desk.release(workspace_id, uuid_of(id_)))}
+        body = _json(scope, content)
+        match action:
+            case "settle":
+                settlement = settlement_of(uuid_of(id_), body)
+                return 200, {"hold": shown_hold(await self._desk.settle(workspace_id, settlement))}
+            case "authorize":
+                return 200, shown_authorization(await self._desk.authorize(workspace_id, hold_request_of(body)))
+            case _:
+                return await self._placed(workspace_id, body)
+
+    async def _placed(self, workspace_id: UUID, body: object) -> tuple[int, object]:
+        if not isinstance(body, list):
+            return 201, {"hold": shown_hold(await self._desk.place(workspace_id, hold_request_of(body)))}
+        if not 1 <= len(body) <= MAX_BATCH:
+            raise BatchSizeError
+
+        async def place(one: object) -> dict[str, object]:
+            return {"hold": shown_hold(await self._desk.place(workspace_id, hold_request_of(one)))}
+
+        return 200, {"results": await asyncio.gather(*(_result(place, one) for one in body))}
+
+    async def _body(self, receive: Receive) -> bytes:
+        chunks, size, more = [], 0, True
+        while more and size <= _DRAINED_BODIES * self._max_body_bytes:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect  # what has come of a body is no request
+            size += len(message.get("body", b""))
+            if size <= self._max_body_bytes:
+                chunks.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        if size > self._max_body_bytes:
+            raise _RefusedError(ErrorCode.PAYLOAD_TOO_LARGE)
+        return b"".join(chunks)
+
+
+def _asked(path: str) -> tuple[str, str]:
+    """Return what a path asks for, and the hold's id where it names one."""
+    match path.removeprefix(PATH).split("/")[1:]:
+        case []:
+            return "place", ""
+        case ["authorize"]:
+            return "authorize", ""
+        case [id_, "settle" | "release" as action]:
+            return action, id_
+        case _:
+            message = f"There is nothing at this path: holds are at {PATH}."
+            raise _RefusedError(ErrorCode.MALFORMED_REQUEST, message, 404)
+
+
+async def _result(place: Callable[[object], Awaitable[dict[str, object]]], one: object) -> dict[str, object]:
+    try:
+        return await place(one)
+    except CreditError as error:
+        return shown_error(error)
+
+
+def _json(scope: Scope, content: bytes) -> Any:
+    stated = next((value for name, value in scope["headers"] if name == b"content-type"), b"application/json")
+    if stated.split(b";")[0].strip().lower() != b"application/json":
+        raise _RefusedError(ErrorCode.MALFORMED_REQUEST, "The content type must be application/json.", 415)
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise _RefusedError(ErrorCode.MALFORMED_REQUEST, "The body is not JSON.") from None
+
+
+def _status_of(error: CreditError) -> int:
+    if isinstance(error, _RefusedError) and error.status is not None:
+        return error.status
+    return _STATUS.get(error.code, _INVALID)
+
+
+def _translated(error: Exception) -> CreditError:
+    match error:
+        case StatementTimeout():
+            return HoldError(ErrorCode.TIMEOUT)
+        case AmountOverflow():
+            return HoldError(ErrorCode.INVALID_AMOUNT)
+        case _:
+            return HoldError(ErrorCode.DATABASE_UNAVAILABLE)
