@@ -342,6 +342,10 @@ UNFIT: dict[str, list[Any]] = {
     **{name: [None, 5, [], {}, True] for name in ("source", "id", "product", "model")},
     "tags": [5, "x", {"key": "a"}, [{"key": 5, "value": "x"}], [None], [[]]],
     "corrects": [5],
+    "messages": [1.5, True, "", "x", "1.0", []],
+    "tasks": [1.5, "9" * 41],
+    "minutes": [1, 1.5, True, "", "x", "1.0000001", "1e3", "NaN", "9" * 41, []],
+    "tier": [5, []],
     "unknown": [1],
 }  # fmt: skip
 MISFITS: list[dict[str, Any]] = [{name: value} for name, values in UNFIT.items() for value in values]
@@ -360,7 +364,14 @@ REJECTED: list[tuple[dict[str, object], str]] = [
     ({"credits": "-1"}, "INVALID_AMOUNT"),
     ({"credits": "1" + "0" * 30}, "INVALID_AMOUNT"),
     ({"credits": "1000000000.000001"}, "INVALID_AMOUNT"),
-    ({"credits": None}, "INVALID_AMOUNT"),
+    ({"credits": None}, "UNPRICED"),
+    ({"credits": None, "corrects": "no such event"}, "INVALID_AMOUNT"),
+    ({"messages": "-1"}, "INVALID_AMOUNT"),
+    ({"tasks": 10**12 + 1}, "INVALID_AMOUNT"),
+    ({"minutes": "-0.000001"}, "INVALID_AMOUNT"),
+    ({"minutes": "1000000000.000001"}, "INVALID_AMOUNT"),
+    ({"tier": "x" * 101}, "INVALID_EVENT"),
+    ({"tier": "a\nb"}, "INVALID_EVENT"),
     ({"inputTokens": "-1"}, "INVALID_AMOUNT"),
     ({"outputTokens": 10**12 + 1}, "INVALID_AMOUNT"),
     ({"cachedInputTokens": "9" * 40}, "INVALID_AMOUNT"),
@@ -403,7 +414,7 @@ def test_a_batch_of_no_or_too_many_events_is_an_answer_of_the_mutation(world: Wo
     assert result == {
         "recordUsage": {
             "__typename": "InvalidInput",
-            "message": "A batch takes 1 to 1000 events.",
+            "message": "A batch takes 1 to 1000 items.",
             "code": "BATCH_SIZE",
             "path": ["input", "events"],
         }
@@ -523,6 +534,10 @@ ANY_EVENT = st.fixed_dictionaries(
         "inputTokens": TEXTS | st.integers(-(10**45), 10**45) | JSON,
         "outputTokens": st.integers(-(10**13), 10**13).map(str),
         "corrects": TEXTS,
+        "messages": TEXTS | JSON,
+        "tasks": st.integers(-(10**13), 10**13).map(str),
+        "minutes": TEXTS | st.decimals(-(10**10), 10**10, places=6).map(str) | JSON,
+        "tier": TEXTS,
         "tags": st.lists(st.fixed_dictionaries({"key": TEXTS, "value": TEXTS}), max_size=3) | JSON,
     },
 )

@@ -76,7 +76,14 @@ def test_the_viewer_is_the_token_s_subject_with_its_roles_and_permissions(world:
         "kind": "PERSON",
         "subject": "gina",
         "roles": ["GROUP_MANAGER"],
-        "permissions": ["WORKSPACE_READ", "OWN_READ", "USAGE_READ"],
+        "permissions": [
+            "WORKSPACE_READ",
+            "OWN_READ",
+            "USAGE_READ",
+            "CREDITS_REQUEST",
+            "REQUESTS_DECIDE",
+            "LIMITS_WRITE",
+        ],
         "workspace": {
             "slug": workspace_slug("acme"),
             "name": f"The acme {canary('workspace', 'acme')}",

@@ -124,6 +124,39 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+CONTROLS = """{ viewer { workspace {
+  limits(first: 100) { nodes { appliesTo kind enforcement cadence product value { __typename } } }
+  users(first: 100) { nodes { budget { status } } }
+  requests(first: 10) { nodes { state } }
+  rates { meter }
+  settings { managerCeiling }
+} } }"""
+
+
+def has_spend_controls(running: Demo, ready: dict[str, Any]) -> None:
+    """Check that there are limits at every level, somebody near and somebody over the line, and requests."""
+    headers = {"authorization": f"Bearer {ready['tokens']['OWNER']}"}
+    response = httpx.post(ready["graphql"], json={"query": CONTROLS}, headers=headers, trust_env=False, timeout=30)
+    found = response.json()["data"]["viewer"]["workspace"]
+    limits = found["limits"]["nodes"]
+    assert {limit["appliesTo"] for limit in limits} == {"USER", "GROUP", "WORKSPACE"}
+    assert {limit["kind"] for limit in limits} == {"EACH_USER", "SHARED"}
+    assert {limit["enforcement"] for limit in limits} == {"HARD", "SOFT"}
+    assert {limit["value"]["__typename"] for limit in limits} == {"LimitedTo", "Unlimited"}
+    assert {"MONTH", "WEEK"} == {limit["cadence"] for limit in limits}
+    assert {"agents", None} == {limit["product"] for limit in limits}
+    assert {"OK", "NEAR", "OVER"} <= {user["budget"]["status"] for user in found["users"]["nodes"]}
+    assert sorted(request["state"] for request in found["requests"]["nodes"]) == [
+        "APPROVED", "DENIED", "PENDING", "PENDING",
+    ]  # fmt: skip
+    assert len(found["rates"]) > 40
+    assert found["settings"]["managerCeiling"] == "2000"
+    pasted = [line for line in running.said().splitlines() if line.startswith("curl ") and "/v1/holds" in line]
+    [first, again] = [subprocess.run(shlex.split(pasted[0]), capture_output=True, check=True).stdout for _ in range(2)]
+    assert json.loads(first)["hold"]["state"] == "HELD"
+    assert first == again
+
+
 def test_everything_is_there_for_every_role_and_ctrl_c_leaves_nothing(open_directory: Path) -> None:
     port = free_port()
     with demo(open_directory, "--port", str(port), *SMALL) as running:
@@ -147,6 +180,7 @@ def test_everything_is_there_for_every_role_and_ctrl_c_leaves_nothing(open_direc
         answer = subprocess.run(shlex.split(pasted), capture_output=True, check=True, timeout=30).stdout
         assert b'"breakdown"' in answer
         assert b'"errors"' not in answer
+        has_spend_controls(running, ready)
         assert running.end(signal.SIGINT) == 0
         assert not running.ready_file.exists()
     assert processes_of(open_directory) == []

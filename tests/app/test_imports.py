@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid5
 
 import psycopg
@@ -28,6 +29,9 @@ from creditdesk.app.settings import load_settings
 from creditdesk.credits import directory
 from creditdesk.credits.errors import CreditError
 from creditdesk.credits.event_rules import UsageEvent, UserBy
+from creditdesk.credits.permitted import Actor
+from creditdesk.credits.pricing import Meter, NewRate
+from creditdesk.credits.rates import put_rates
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from support.databases import FreshDatabase
 from support.processes import COMMAND, clean_environment, creditdesk, wait_until
@@ -76,6 +80,17 @@ def test_a_line_of_json_becomes_an_event() -> None:
         corrects="e-0",
         tags={"project": "x"},
     )
+
+
+def test_what_was_used_stands_in_for_credits_on_a_line_of_json_and_of_csv() -> None:
+    text = line(credits=None, messages=3, tasks="0", minutes="?", tier="fast").replace(b'"?"', b"1.50")
+    event = parsed(text)
+    assert (event.credits, event.messages, event.tasks, event.minutes, event.tier) == (None, 3, 0, 1_500_000, "fast")
+    columns = csv_header(b"source,id,at,externalId,product,model,credits,messages,tasks,minutes,tier")
+    row = b"vendor,e-1,2026-11-20T10:30:00.25+01:00,p-1,chat,atlas-1,,3,0,1.5,fast"
+    assert event_of(csv_fields(columns)(row), Conventions()) == event
+    plain = parsed(line(tier=""))
+    assert (plain.messages, plain.tasks, plain.minutes, plain.tier) == (None, None, None, "")
 
 
 def test_a_line_of_csv_becomes_the_same_event() -> None:
@@ -140,6 +155,12 @@ def test_a_time_that_is_not_rfc_3339_with_an_offset_is_refused(at: object) -> No
         (line(product=None), "INVALID_EVENT", "`product` is missing."),
         (line(source=None), "INVALID_EVENT", "`source` is missing."),
         (line(model=7), "INVALID_INPUT", "`model` is not text."),
+        (line(messages=1.5), "INVALID_INPUT", "`messages` is not a whole number."),
+        (line(tasks="x"), "INVALID_INPUT", "`tasks` is not a whole number."),
+        (line(minutes=True), "INVALID_INPUT", "`minutes` are not a decimal with at most six decimals."),
+        (line(minutes="1.0000001"), "INVALID_INPUT", "`minutes` are not a decimal with at most six decimals."),
+        (line(credits="1e3"), "INVALID_INPUT", "`credits` are not a decimal with at most six decimals."),
+        (line(tier=5), "INVALID_INPUT", "`tier` is not text."),
         (line(inputTokens=1.0), "INVALID_INPUT", "`inputTokens` is not a whole number."),
         (line(inputTokens=True), "INVALID_INPUT", "`inputTokens` is not a whole number."),
         (line(tags={"a": 1}), "INVALID_INPUT", "`tags` are not a JSON object of texts."),
@@ -256,6 +277,57 @@ def test_a_file_is_recorded_and_again_is_all_duplicates(
     assert imported(workspace, str(file)) == 0
     assert capsys.readouterr() == ("0 accepted, 2500 duplicate, 0 rejected\n", "")
     assert_exactly_once(workspace, range(2_500))
+
+
+def put_card(database: FreshDatabase, *rates: NewRate, unknown_model: str) -> None:
+    async def put() -> None:
+        opened = Database(database.server_dsn)
+        await opened.open()
+        try:
+            async with opened.transaction(RowScope(DatabaseRole.ADMINISTRATOR, WORKSPACE)) as conn:
+                actor, now = Actor("PERSON", "a test", None), datetime.now(UTC)
+                given: dict[str, Any] = {"workspace_id": WORKSPACE, "actor": actor, "now": now}
+                await put_rates(conn, rates=rates, multipliers=[], **given)
+        finally:
+            await opened.close()
+
+    asyncio.run(put())
+    with psycopg.connect(database.superuser_dsn) as connection:
+        connection.execute("UPDATE workspace_settings SET unknown_model = %s", (unknown_model,))
+
+
+@pytest.mark.parametrize(
+    ("convention", "credits_"), [(InputTokens.UNCACHED, 5_000_400), (InputTokens.INCLUDING_CACHED, 3_000_400)]
+)
+def test_lines_without_credits_are_priced_by_the_rate_card_and_by_what_their_input_tokens_are(
+    workspace: FreshDatabase,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    convention: InputTokens,
+    credits_: int,
+) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    rates = {Meter.INPUT_TOKENS: 5_000_000, Meter.CACHED_INPUT_TOKENS: 1_000}
+    put_card(
+        workspace,
+        *(NewRate("chat", "atlas-1", meter, micro, start, None) for meter, micro in rates.items()),
+        unknown_model="ALLOW_UNPRICED",
+    )
+    file = tmp_path / "usage.jsonl"
+    at = "2026-02-01T00:00:00Z"
+    used = {"credits": None, "at": at, "inputTokens": 1_000_000, "cachedInputTokens": 400_000}
+    lines = [line(**used), line(**used, id="e-2", model="new"), line(id="e-3", at=at, credits="2", tasks=1)]
+    file.write_bytes(b"".join([*lines, line(id="e-4", at=at, credits=None)]))
+    arguments = [str(file), "--input-tokens", convention.value]
+    assert imported(workspace, *arguments) == imports.SOME_REJECTED
+    counted = "3 accepted, 0 duplicate, 1 rejected; 1 accepted without a price\n"
+    reason = "The use has nothing of what the rate counts, so it has no price. Report that, or the credits."
+    assert capsys.readouterr() == (counted, f"line 4: INVALID_AMOUNT: {reason}\n")
+    with psycopg.connect(workspace.owner_dsn) as connection:
+        found = connection.execute("SELECT credits, cardinality(rate_ids) FROM usage_event ORDER BY external_id")
+        assert found.fetchall() == [(credits_, 2), (0, 0), (2_000_000, None)]
+    assert imported(workspace, *arguments) == imports.SOME_REJECTED
+    assert capsys.readouterr().out == "0 accepted, 3 duplicate, 1 rejected\n"
 
 
 def test_bad_lines_are_reported_and_do_not_keep_the_others_out(

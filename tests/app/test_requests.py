@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,7 @@ def app_of(dsn: str, site: Site) -> Starlette:
         verifier=site.verifier,
         http=site.http,
         graphql_endpoint=StandIn(),
+        holds_endpoint=StandIn(),
         metrics=Metrics(),
     )
 
@@ -140,7 +142,7 @@ def test_an_unknown_path_is_a_404_in_json(app: Starlette, path: str) -> None:
     response = get(app, path)
     assert response.status_code == 404
     (error,) = response.json()["errors"]
-    assert error["message"] == "There is nothing at this path: the API is at /graphql."
+    assert error["message"] == "There is nothing at this path: the API is at /graphql, holds are at /v1/holds."
     assert error["extensions"] == {"code": "MALFORMED_REQUEST", "requestId": response.headers["x-request-id"]}
 
 
@@ -162,7 +164,7 @@ def test_any_other_request_id_is_replaced(insane: str) -> None:
     app = app_of("postgresql://nobody@127.0.0.1:1/nothing", Site())
     response = get(app, "/graphql", **{"x-request-id": insane})
     assert response.headers["x-request-id"] == response.json()["id"] != insane
-    assert len(response.json()["id"]) == 32
+    assert re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]+", response.json()["id"])
 
 
 def test_what_nobody_expected_is_a_500_in_json_and_a_traceback_in_the_log(app: Starlette, log: io.StringIO) -> None:

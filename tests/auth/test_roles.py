@@ -12,6 +12,12 @@ MATRIX = {
     Permission.USAGE_READ: "yes yes yes yes yes -",
     Permission.OWN_READ: "yes yes yes yes yes yes",
     Permission.USAGE_WRITE: "- - - - - -",
+    Permission.CREDITS_REQUEST: "yes yes yes yes yes yes",
+    Permission.REQUESTS_DECIDE: "yes yes - - yes -",
+    Permission.LIMITS_WRITE: "yes yes - - yes -",
+    Permission.RATES_WRITE: "yes - yes - - -",
+    Permission.SETTINGS_WRITE: "yes - - - - -",
+    Permission.AUDIT_READ: "yes yes - - - -",
 }
 
 
@@ -31,6 +37,8 @@ def test_a_person_may_do_what_the_matrix_says(role: Role, permission: Permission
             {"usage:read", "usage:write", "openid"},
             {Permission.WORKSPACE_READ, Permission.USAGE_READ, Permission.USAGE_WRITE},
         ),
+        ({"limits:write"}, {Permission.WORKSPACE_READ, Permission.LIMITS_WRITE}),
+        ({"audit:read"}, {Permission.WORKSPACE_READ, Permission.AUDIT_READ}),
         ({"openid", "usage:*", "USAGE:READ", "usage"}, set()),
         (set(), set()),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from creditdesk.credits.directory import NewUser, UserKind, put_users
 from creditdesk.credits.errors import BatchSizeError, ErrorCode, EventError
-from creditdesk.credits.event_rules import MAX_CREDITS, MAX_TOKENS, UsageEvent, UserBy, check_event
+from creditdesk.credits.event_rules import MAX_CREDITS, MAX_MICRO_MINUTES, MAX_TOKENS, UsageEvent, UserBy, check_event
 from creditdesk.credits.reconcile import Reconciliation
 from creditdesk.credits.usage_events import Recorded, record_usage
 from creditdesk.db.connections import Database
@@ -21,6 +21,9 @@ TABLES = (
     "usage_event", "usage_event_key", "rollup_user_detail_day", "rollup_user_day", "rollup_user_month",
     "rollup_group_day", "rollup_group_hour",
 )  # fmt: skip
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def codes(recorded: Recorded) -> dict[int, ErrorCode]:
@@ -227,32 +230,48 @@ def test_conflicting_events_at_the_same_time_leave_the_one_that_came_first(desk:
     assert ledger.charged() == {"red": (winner, 1)}
 
 
-def test_a_correction_whose_use_another_writer_records_first_is_charged_as_that_writer_charged_it(
-    desk: Desk, ledger: Ledger
-) -> None:
+def test_a_correction_of_a_use_whose_id_another_writer_takes_first_is_not_recorded(desk: Desk, ledger: Ledger) -> None:
     batch = [ledger.event(), ledger.event("c1", corrects="1", credits=-500_000)]
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    other = ledger.event(user=UserBy(id=ledger.users["bob"]))
 
     async def race() -> None:
         async with desk.database.transaction(ledger.scope) as conn:
-            await record_usage(conn, workspace_id=ledger.workspace_id, events=[ledger.event()], now=NOW)
-            await moving()
+            await record_usage(conn, workspace_id=ledger.workspace_id, events=[other], now=NOW)
             second = asyncio.create_task(ledger.recording(batch))
-            while not second.done() and await asyncio.to_thread(desk.sql, waiting) == [(0,)]:  # noqa: ASYNC110 - PostgreSQL's
+            while not second.done() and await asyncio.to_thread(desk.sql, WAITING) == [(0,)]:  # noqa: ASYNC110 - PostgreSQL's
                 await asyncio.sleep(0.01)
         with pytest.raises(DatabaseUnavailable):
             await second
 
+    desk.run(race())
+    assert ledger.charged() == {None: (2_500_000, 1)}
+    assert [one.code for one in ledger.record(*batch).rejected] == [
+        ErrorCode.IDEMPOTENCY_CONFLICT,
+        ErrorCode.INVALID_EVENT,
+    ]
+    assert ledger.charged() == {None: (2_500_000, 1)}
+    assert ledger.reconciled().differences == ()
+
+
+def test_a_move_waits_for_what_is_being_recorded(desk: Desk, ledger: Ledger) -> None:
+    move = NewUser(ledger.users["ada"], "Ada", None, None, UserKind.PERSON, ledger.groups["blue"], ())
+
     async def moving() -> None:
-        move = NewUser(ledger.users["ada"], "Ada", None, None, UserKind.PERSON, ledger.groups["blue"], ())
         async with desk.database.transaction(ledger.scope) as conn:
             await put_users(conn, workspace_id=ledger.workspace_id, users=[move], now=NOW)
 
+    async def race() -> None:
+        async with desk.database.transaction(ledger.scope) as conn:
+            await record_usage(conn, workspace_id=ledger.workspace_id, events=[ledger.event()], now=NOW)
+            second = asyncio.create_task(moving())
+            while not second.done() and await asyncio.to_thread(desk.sql, WAITING) == [(0,)]:  # noqa: ASYNC110 - PostgreSQL's
+                await asyncio.sleep(0.01)
+            assert not second.done()
+        await second
+
     desk.run(race())
-    assert ledger.charged() == {"red": (2_500_000, 1)}
-    assert ledger.record(*batch) == Recorded(1, 1, ())
-    assert ledger.charged() == {"red": (2_000_000, 1)}
-    assert ledger.reconciled().differences == ()
+    ledger.record(ledger.event("2"))
+    assert ledger.charged() == {"red": (2_500_000, 1), "blue": (2_500_000, 1)}
 
 
 # Corrections.
@@ -370,7 +389,14 @@ REJECTED: list[tuple[ErrorCode, dict[str, Any]]] = [
     (ErrorCode.INVALID_TIME, {"at": datetime(1, 1, 1, tzinfo=UTC)}),
     (ErrorCode.INVALID_TIME, {"at": datetime(9999, 12, 31, tzinfo=UTC)}),
     (ErrorCode.INVALID_TIME, {"at": TOO_LATE}),
-    (ErrorCode.INVALID_AMOUNT, {"credits": None}),
+    (ErrorCode.UNPRICED, {"credits": None}),
+    (ErrorCode.INVALID_AMOUNT, {"credits": None, "corrects": "0"}),
+    *((ErrorCode.INVALID_AMOUNT, {name: -1}) for name in ("messages", "tasks", "minutes")),
+    *((ErrorCode.INVALID_AMOUNT, {name: MAX_TOKENS + 1}) for name in ("messages", "tasks")),
+    (ErrorCode.INVALID_AMOUNT, {"minutes": MAX_MICRO_MINUTES + 1}),
+    (ErrorCode.INVALID_AMOUNT, {"minutes": -MAX_MICRO_MINUTES - 1, "corrects": "0"}),
+    (ErrorCode.INVALID_EVENT, {"tier": "x" * 101}),
+    (ErrorCode.INVALID_EVENT, {"tier": "\x00"}),
     (ErrorCode.INVALID_AMOUNT, {"credits": -1}),
     (ErrorCode.INVALID_AMOUNT, {"credits": MAX_CREDITS + 1}),
     (ErrorCode.INVALID_AMOUNT, {"credits": 10**36}),
@@ -419,6 +445,10 @@ def test_the_largest_and_the_smallest_of_everything_fit(ledger: Ledger) -> None:
         cached_input_tokens=MAX_TOKENS,
         output_tokens=MAX_TOKENS,
         tags=tags,
+        messages=MAX_TOKENS,
+        tasks=MAX_TOKENS,
+        minutes=MAX_MICRO_MINUTES,
+        tier="é" * 100,
     )
     taken_back = replace(
         largest, id="c", corrects=largest.id, credits=-MAX_CREDITS, input_tokens=-MAX_TOKENS, tags=None
@@ -445,6 +475,9 @@ EVENTS = st.builds(
     output_tokens=st.integers(0, 10),
     corrects=st.none() | WORDS,
     tags=st.none() | st.dictionaries(WORDS, WORDS, max_size=22),
+    messages=st.none() | st.integers(-(10**36), 10**36),
+    minutes=st.none() | st.integers(-(10**36), 10**36),
+    tier=WORDS,
 )
 
 

@@ -20,9 +20,17 @@ ACME, HIMAL, MO = workspace_id("acme"), workspace_id("himal"), user_id("mo")
 BY_WORKSPACE = (
     "user_group", "app_user", "user_identity", "group_member", "usage_event", "usage_event_key",
     "rollup_user_detail_day", "rollup_user_day", "rollup_user_month", "rollup_group_day", "rollup_group_hour",
+    "workspace_settings", "credit_limit", "balance_kind", "balance", "hold", "credit_request", "rate",
+    "rate_multiplier", "audit_entry",
 )  # fmt: skip
 TABLES = ("workspace", *BY_WORKSPACE)
-APPEND_ONLY = ("usage_event", "usage_event_key")
+APPEND_ONLY = ("usage_event", "usage_event_key", "balance_kind", "rate", "rate_multiplier", "audit_entry")
+"""What nobody ever changes. A rate that has not come into effect may be taken back."""
+DELETED = ("group_member", "credit_limit", "rate", "rate_multiplier")
+NOT_OF_MEMBERS = ("usage_event_key", "rate", "rate_multiplier", "audit_entry")
+"""What members have no privilege on."""
+COMMON = ("user_group", "workspace_settings", "balance_kind")
+"""What is nobody's own, and every member may read."""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +72,11 @@ def denied(connection: psycopg.Connection, statement: str) -> bool:
     return False
 
 
+def is_shared(row: dict[str, Any]) -> bool:
+    """Tell a limit or a balance of a group or of the workspace."""
+    return bool(row.get("shared")) or row.get("scope") in ("GROUP", "WORKSPACE")
+
+
 def partitions(world: World) -> list[str]:
     rows = world.sql("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usage_event'::regclass")
     return sorted(name for (name,) in rows)
@@ -75,15 +88,20 @@ def partitions(world: World) -> list[str]:
 @pytest.mark.parametrize("table", TABLES)
 def test_a_member_without_any_predicate_sees_only_their_own_rows(world: World, table: str) -> None:
     with connection_as(world, MEMBER, workspace=ACME, user=MO) as connection:
-        if table == "usage_event_key":
-            assert denied(connection, "SELECT * FROM usage_event_key")
+        if table in NOT_OF_MEMBERS:
+            assert denied(connection, f"SELECT * FROM {table}")
             return
         rows = rows_of(connection, table)
     match table:
         case "workspace":
             assert [row["id"] for row in rows] == [ACME]
-        case "user_group":  # the groups' names, which are not anybody's own
+        case "user_group" | "workspace_settings" | "balance_kind":
             assert {row["workspace_id"] for row in rows} == {ACME}
+        case "credit_limit" | "balance":  # their own, and those that groups and the workspace share
+            others = "scope <> 'USER'" if table == "credit_limit" else "shared"
+            own = f"SELECT count(*) FROM {table} WHERE workspace_id = %s AND (scope_id = %s OR {others})"
+            assert world.sql(own, ACME, MO) == [(len(rows),)]
+            assert any(row["scope_id"] == MO for row in rows)
         case "app_user":
             assert [row["id"] for row in rows] == [MO]
         case "rollup_group_day" | "rollup_group_hour":
@@ -107,8 +125,8 @@ def test_a_member_of_one_workspace_is_nobody_in_another(world: World) -> None:
     with connection_as(world, MEMBER, workspace=HIMAL, user=MO) as connection:
         assert {row["id"] for row in rows_of(connection, "workspace")} == {HIMAL}
         for table in BY_WORKSPACE:
-            if table not in ("user_group", "usage_event_key"):
-                assert rows_of(connection, table) == []
+            if table not in (*COMMON, *NOT_OF_MEMBERS):
+                assert [row for row in rows_of(connection, table) if not is_shared(row)] == []
 
 
 def test_a_member_changes_nothing_at_all(world: World) -> None:
@@ -138,11 +156,11 @@ def test_an_administrator_sees_every_row_of_the_workspace_in_context_and_no_othe
         assert world.sql(counted, place) == [(len(rows),)]
 
 
-def test_usage_is_append_only_and_memberships_are_all_that_is_ever_deleted(world: World) -> None:
+def test_usage_and_the_audit_trail_are_append_only_and_little_is_ever_deleted(world: World) -> None:
     before = world.row_counts()
     with connection_as(world, ADMINISTRATOR, workspace=ACME) as connection:
         for table in TABLES:
-            assert denied(connection, f"DELETE FROM {table}") is (table != "group_member"), table
+            assert denied(connection, f"DELETE FROM {table}") is (table not in DELETED), table
             assert denied(connection, f"TRUNCATE {table} CASCADE"), table
         for table in (*APPEND_ONLY, "group_member"):
             assert denied(connection, f"UPDATE {table} SET workspace_id = workspace_id"), table
@@ -179,6 +197,26 @@ COLUMNS = {
     "rollup_user_month": "VALUES (1, 1, 1, 1, 1, '{other}', now(), '{user}', '{group}')",
     "rollup_group_day": "VALUES (1, 1, 1, 1, 1, '{other}', now(), '{group}', 'x', 'x')",
     "rollup_group_hour": "VALUES (1, 1, 1, 1, 1, '{other}', now(), '{group}', 'x', 'x')",
+    "workspace_settings": "(workspace_id) VALUES ('{other}')",
+    "credit_limit": "(workspace_id, id, scope, scope_id, kind, cadence, product, model, temporary, unlimited, amount,"
+    " enforcement, starts_at, set_at, version)"
+    " VALUES ('{other}', '{user}', 'USER', '{user}', 'EACH_USER', 'DAY', 'x', '', false, false, 1, 'HARD', now(),"
+    " now(), 1)",
+    "balance_kind": "(workspace_id, id, scope, cadence, product, model, since)"
+    " VALUES ('{other}', 99, 'USER', 'DAY', 'x', 'x', now())",
+    "balance": "(workspace_id, kind_id, scope_id, first_day, shared, used)"
+    " VALUES ('{other}', 9, '{user}', now(), false, 0)",
+    "hold": "(workspace_id, id, request_hash, user_id, amount, placed_at, expires_at, state, source, external_id,"
+    " product, model) VALUES ('{other}', '{user}', '{user}', '{user}', 1, now(), now(), 'HELD', 'x', 'x', 'x', 'x')",
+    "credit_request": "(workspace_id, id, user_id, cadence, product, model, amount, reason, duration, state,"
+    " limit_then, used_then, created_at, expires_at, automatic) VALUES ('{other}', '{group}', '{user}', 'DAY', 'x',"
+    " 'x', 1, 'x', 'PERMANENT', 'PENDING', 0, 0, now(), now(), false)",
+    "rate": "(workspace_id, id, product, model, meter, price, effective_from, set_at)"
+    " VALUES ('{other}', '{user}', 'x', 'x', 'TASK', 1, now(), now())",
+    "rate_multiplier": "(workspace_id, id, product, tier, millionths, effective_from, set_at)"
+    " VALUES ('{other}', '{user}', 'x', 'x', 1, now(), now())",
+    "audit_entry": "(workspace_id, at, actor_kind, actor_subject, action, object_type, object_id)"
+    " VALUES ('{other}', now(), 'x', 'x', 'x', 'x', '{user}')",
 }
 
 
@@ -214,7 +252,7 @@ def test_without_a_context_no_row_of_any_table_is_seen(world: World, role: str) 
     for user in (None, MO):
         with connection_as(world, role, user=user) as connection:
             for table in TABLES:
-                if (role, table) != (MEMBER, "usage_event_key"):
+                if role != MEMBER or table not in NOT_OF_MEMBERS:
                     assert rows_of(connection, table) == []
 
 
@@ -342,7 +380,7 @@ def test_every_table_has_policies_for_the_two_roles_and_for_nobody_else(world: W
     administrators = {table for table, name, *_ in rows if name == "administrator"}
     members = {table for table, name, *_ in rows if name == "member"}
     assert administrators == set(TABLES)
-    assert members == set(TABLES) - {"usage_event_key", "rollup_group_day", "rollup_group_hour"}
+    assert members == set(TABLES) - {*NOT_OF_MEMBERS, "rollup_group_day", "rollup_group_hour"}
     for _, name, roles, command, permissive in rows:
         assert (roles, permissive) == ([f"creditdesk_{name}"], "PERMISSIVE")
         assert command == ("SELECT" if name == "member" else "ALL")
@@ -354,10 +392,18 @@ def test_policies_are_equalities_of_columns_and_the_context(world: World) -> Non
         r"(( AND | OR )\(*(workspace_id|user_id|id|slug) = app_(workspace_id|user_id|workspace_slug)\(\)\)*)?"
     )
     rows = world.sql("SELECT tablename, policyname, qual, with_check FROM pg_policies")
+    # What groups and the workspace share is told from users' own by a column of the row itself.
+    shared = re.compile(
+        r"\(\(workspace_id = app_workspace_id\(\)\) AND"
+        r" \((shared|\(scope <> 'USER'::text\)) OR \(scope_id = app_user_id\(\)\)\)\)"
+    )
     for table, policy, condition, check in rows:
+        if policy == "member" and table in ("credit_limit", "balance"):
+            assert shared.fullmatch(condition), (table, condition)
+            continue
         assert allowed.fullmatch(condition), (table, policy, condition)
         assert check is None or allowed.fullmatch(check), (table, policy, check)
-        assert ("user_id()" in condition) is (policy == "member" and table not in ("workspace", "user_group"))
+        assert ("user_id()" in condition) is (policy == "member" and table not in ("workspace", *COMMON))
         assert " OR " not in condition or table == "workspace"
 
 
@@ -368,4 +414,12 @@ def test_the_context_is_read_by_stable_plain_functions(world: World) -> None:
     )
     context = [("app_user_id", "s", "sql", False), ("app_workspace_id", "s", "sql", False),
                ("app_workspace_slug", "s", "sql", False)]  # fmt: skip
-    assert rows == [*context, ("ensure_usage_partitions", "v", "plpgsql", True)]
+    spending = [
+        ("billing_first_day", "i", "plpgsql", False),
+        ("controls_key", "i", "sql", False),
+        ("held_merged", "i", "plpgsql", False),
+        ("held_now", "i", "plpgsql", False),
+        ("period_first_day", "i", "sql", False),
+        ("place_holds", "v", "plpgsql", False),
+    ]
+    assert rows == sorted([*context, *spending, ("ensure_usage_partitions", "v", "plpgsql", True)])

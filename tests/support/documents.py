@@ -13,6 +13,7 @@ from graphql import (
     GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
+    GraphQLUnionType,
     get_named_type,
     is_leaf_type,
     is_required_argument,
@@ -71,6 +72,9 @@ class MaximalDocument:
         """Return `{...}` with everything of this type, or nothing where there is nothing more to select."""
         if isinstance(type_, GraphQLInterfaceType):
             return "{__typename id}" if "id" in type_.fields else "{__typename}"
+        if isinstance(type_, GraphQLUnionType):
+            members = (f" ... on {member.name} {self.selection(member, above)}" for member in type_.types)
+            return "{__typename" + "".join(members) + "}"
         if not isinstance(type_, GraphQLObjectType):
             return ""
         if above.count(type_.name) >= self.most.get(type_.name, 1):
@@ -87,7 +91,14 @@ class MaximalDocument:
         written = Random("/".join([str(self.round), *above, name])).choice(known)  # noqa: S311 - dice, not a secret
         type_below = get_named_type(definition.type)
         if f"{type_.name}.{name}" in self.shallow:
-            assert isinstance(type_below, GraphQLObjectType)
-            plain = [one for one, below in type_below.fields.items() if is_leaf_type(get_named_type(below.type))]
-            return f"{name}{written}{{__typename {' '.join(plain)}}}"
+            return f"{name}{written}{_plain(type_below)}"
         return f"{name}{written}{self.selection(type_below, above)}"
+
+
+def _plain(type_: GraphQLNamedType) -> str:
+    """Return `{...}` with the plain fields of a type, or of each type of a union."""
+    if isinstance(type_, GraphQLUnionType):
+        return "{__typename" + "".join(f" ... on {member.name} {_plain(member)}" for member in type_.types) + "}"
+    assert isinstance(type_, GraphQLObjectType)
+    plain = [one for one, below in type_.fields.items() if is_leaf_type(get_named_type(below.type))]
+    return f"{{__typename {' '.join(plain)}}}"

@@ -88,7 +88,7 @@ class Ledger:
 
         self.desk.run(put())
 
-    def put_user(self, name: str, *, home: str | None = None, groups: Sequence[str] = ()) -> UUID:
+    def put_user(self, name: str, *, home: str | None = None, groups: Sequence[str] = (), active: bool = True) -> UUID:
         """Put a user in place, or move them."""
         id_ = self.users.setdefault(name, uuid4())
         user = NewUser(
@@ -99,6 +99,7 @@ class Ledger:
             kind=UserKind.PERSON,
             home_group_id=self.groups[home] if home else None,
             group_ids=tuple(self.groups[group] for group in groups),
+            active=active,
         )
 
         async def put() -> None:
@@ -116,8 +117,8 @@ class Ledger:
         """Record a batch in a transaction of its own."""
         return cast("Recorded", self.desk.run(self.recording(events, now)))
 
-    def reconciled(self) -> Reconciliation:
-        return cast("Reconciliation", self.desk.run(reconcile(self.reader, workspace_id=self.workspace_id)))
+    def reconciled(self, now: datetime = NOW) -> Reconciliation:
+        return cast("Reconciliation", self.desk.run(reconcile(self.reader, workspace_id=self.workspace_id, now=now)))
 
     def rows(self, table: str = "usage_event") -> int:
         query = f"SELECT count(*) FROM {table} WHERE workspace_id = %s"  # noqa: S608 - a table's name, from a test

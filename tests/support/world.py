@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid5
@@ -20,6 +20,7 @@ import psycopg
 from creditdesk.auth.authenticate import Authenticator
 from creditdesk.auth.claims import DEFAULT_ROLE_MAP, ClaimMapping
 from creditdesk.credits.amounts import MICRO
+from creditdesk.credits.controls import changing_controls, load_controls
 from creditdesk.credits.directory import (
     Identity,
     NewGroup,
@@ -31,6 +32,16 @@ from creditdesk.credits.directory import (
     put_workspace,
 )
 from creditdesk.credits.event_rules import UsageEvent, UserBy
+from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.hold_rules import HoldRequest
+from creditdesk.credits.limit_rules import NewLimit, write_limits
+from creditdesk.credits.limits import UNLIMITED, Limited, LimitKind, LimitScope, Shape
+from creditdesk.credits.periods import Cadence
+from creditdesk.credits.permitted import Actor, Authority
+from creditdesk.credits.pricing import Meter, NewMultiplier, NewRate
+from creditdesk.credits.rates import put_rates
+from creditdesk.credits.request_rules import Approval, Ask, Duration, DurationKind
+from creditdesk.credits.requests import approve_request, cancel_request, request_credits
 from creditdesk.credits.usage_events import MAX_BATCH, record_usage
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from creditdesk.graphql.endpoint import GraphQLEndpoint
@@ -255,6 +266,8 @@ def all_canaries() -> dict[str, str]:
         owners += [("group", group) for group in place.groups]
         for person in place.people:
             owners += [("user", person.name), ("tag", person.name), ("product", person.name, person.home or "-")]
+            owners += [("reason", person.name), ("note", person.name)]
+            owners += [("hold", person.name)] if person.active else []
     return {canary(*owner): "/".join(owner) for owner in owners}
 
 
@@ -316,11 +329,86 @@ async def record(database: Database, place: str, events: Sequence[UsageEvent], *
         assert (recorded.accepted, recorded.rejected) == (len(batch), ())
 
 
+async def put_rate_card(database: Database, place: Place) -> None:
+    """Put rates and multipliers of everybody's own products on a workspace's card, that end and that do not."""
+    id_, start = workspace_id(place.name), NOW - timedelta(days=50)
+    products = [own_product(person.name, person.home) for person in place.people]
+    multipliers = [NewMultiplier(product, "fast", 2_000_000, start, NOW) for product in products]
+    async with database.transaction(RowScope(DatabaseRole.ADMINISTRATOR, id_)) as conn:
+        await put_rates(
+            conn,
+            workspace_id=id_,
+            actor=Actor("PERSON", "a test", None),
+            rates=[NewRate(product, "pro", Meter.MESSAGE, 5, start, NOW) for product in products]
+            + [NewRate(product, "", Meter.TASK, 7, NOW, None) for product in products],
+            multipliers=multipliers,
+            now=NOW,
+        )
+
+
+async def put_limits(database: Database, place: Place) -> None:
+    """Set limits at every level. Those that are shared have no amount: what is left of one changes with others' use."""
+    id_, person, group = workspace_id(place.name), *(("mo", "research") if place is ACME else ("maya", "guides"))
+    month, each, shared = Shape(Cadence.MONTH), LimitKind.EACH_USER, LimitKind.SHARED
+    rules = [
+        NewLimit(LimitScope.WORKSPACE, id_, each, month, Limited(5000 * MICRO)),
+        NewLimit(LimitScope.WORKSPACE, id_, each, Shape(Cadence.MONTH, "video", "pro"), Limited(0)),
+        NewLimit(LimitScope.WORKSPACE, id_, each, Shape(Cadence.MONTH, "image"), Limited(0)),
+        NewLimit(LimitScope.WORKSPACE, id_, shared, month, UNLIMITED),
+        *(NewLimit(LimitScope.GROUP, group_id(slug), shared, month, UNLIMITED) for slug in place.groups),
+        NewLimit(LimitScope.GROUP, group_id(group), each, month, Limited(3000 * MICRO)),
+        NewLimit(LimitScope.USER, user_id(person), each, month, Limited(4000 * MICRO), reason="A trial."),
+    ]
+    async with database.transaction(RowScope(DatabaseRole.ADMINISTRATOR, id_)) as conn:
+        await changing_controls(conn, id_)
+        controls = await load_controls(conn, id_)
+        actor = Actor("PERSON", place.people[0].name, user_id(place.people[0].name))
+        await write_limits(conn, controls, workspace_id=id_, actor=actor, rules=rules, now=NOW)
+
+
+async def place_holds(database: Database, place: Place) -> None:
+    """Hold a little for everybody who is active."""
+    desk = HoldDesk(database, lambda: NOW)
+    for person in place.people:
+        if person.active:
+            asked = HoldRequest(
+                source=canary("hold", person.name),
+                id="1",
+                user=UserBy(id=user_id(person.name)),
+                product=own_product(person.name, person.home),
+                model="pro",
+                amount=MICRO,
+            )
+            await desk.place(workspace_id(place.name), asked)
+
+
+async def put_requests(database: Database, place: Place) -> None:
+    """Let everybody ask for more twice: one request is left open, one was approved; and let each take one back."""
+    id_, video = workspace_id(place.name), Shape(Cadence.MONTH, "video", "pro")
+    until = Duration(DurationKind.UNTIL, date(2099, 1, 1))
+    for person in place.people:
+        other = place.people[1 if person is place.people[0] else 0]
+        decider = Authority(id_, Actor("PERSON", other.name, user_id(other.name)), True, frozenset())  # noqa: FBT003
+        asker = Authority(id_, Actor("PERSON", person.name, user_id(person.name)), False, frozenset())  # noqa: FBT003
+        reason = f"For {canary('reason', person.name)}."
+        async with database.transaction(RowScope(DatabaseRole.ADMINISTRATOR, id_)) as conn:
+            await request_credits(conn, asker, Ask(7 * MICRO, reason, Shape(Cadence.MONTH), until), now=NOW)
+            asked = await request_credits(conn, asker, Ask(5 * MICRO, reason, video, until), now=NOW)
+            approval = Approval(asked.id, note=f"So be it: {canary('note', person.name)}.")
+            await approve_request(conn, decider, approval, now=NOW)
+            asked = await request_credits(conn, asker, Ask(MICRO, reason, video), now=NOW + timedelta(hours=1))
+            await cancel_request(conn, asker, asked.id, now=NOW + timedelta(hours=2))
+
+
 async def _fill(database: Database) -> None:
     for place in PLACES:
         await put_place(database, place)
+        await put_rate_card(database, place)
         await record(database, place.name, [use.event for use in uses_of(place.name)])
         await put_place(database, place, moved=True)
+        await put_limits(database, place)
+        await put_requests(database, place)
+        await place_holds(database, place)
 
 
 @dataclass
@@ -412,7 +500,8 @@ def _verifying_endpoint(database: Database, site: Site) -> GraphQLEndpoint:
     authenticator = Authenticator(
         verifier=site.verifier, mapping=ClaimMapping(), role_map=DEFAULT_ROLE_MAP, database=database
     )
-    return GraphQLEndpoint(database=database, authenticator=authenticator, max_body_bytes=MAX_BODY_BYTES)
+    desk = HoldDesk(database, lambda: datetime.now(UTC))
+    return GraphQLEndpoint(database=database, desk=desk, authenticator=authenticator, max_body_bytes=MAX_BODY_BYTES)
 
 
 @contextmanager
