@@ -31,6 +31,10 @@ check: $(VENV)/.dev ## Everything that must hold before a change goes in; pytest
 test: $(VENV)/.dev ## Run the tests; ARGS="tests/credits -k zones" are pytest's
 	@exec $(BIN)/pytest $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.dev ## Run the tests that take minutes: a long load on holds while the database is killed
+	@exec $(BIN)/pytest -m soak $(ARGS)
+
 .PHONY: fmt
 fmt: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix --exit-zero --quiet .
@@ -41,9 +45,16 @@ schema: $(VENV)/.creditdesk ## Write schema.graphql
 	$(BIN)/creditdesk schema > $(VENV)/schema.graphql
 	mv $(VENV)/schema.graphql schema.graphql
 
+.PHONY: bench
+bench: bench-import bench-holds ## Run every benchmark, and write docs/benchmarks.md
+
 .PHONY: bench-import
 bench-import: $(VENV)/.creditdesk ## Measure how fast usage is recorded, and write docs/benchmarks.md
 	@exec $(BIN)/python bench/import_speed.py --write docs/benchmarks.md $(ARGS)
+
+.PHONY: bench-holds
+bench-holds: $(VENV)/.creditdesk ## Measure how fast holds are placed, and write docs/benchmarks.md
+	@exec $(BIN)/python bench/hold_speed.py --write docs/benchmarks.md $(ARGS)
 
 .PHONY: install
 install: $(VENV)/.creditdesk ## Put creditdesk into VENV (.venv); with EDITABLE= as a copy

@@ -29,6 +29,7 @@ from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from creditdesk.db.migrate import migrate
+from pages import put_section
 
 USERS, GROUPS, EVENTS_A_DAY = 5000, 10, 27_000
 PRODUCTS = ("chat", "code", "agents", "api")
@@ -178,17 +179,15 @@ def report(results: Sequence[tuple[float, float]], *, command: str, events: int)
         f"| {number} | {recorded:,.0f} | {bare:,.0f} | {recorded / bare:.2f} |"
         for number, (recorded, bare) in enumerate(results, start=1)
     )
-    return f"""# Benchmarks
-
-## Recording usage
+    return f"""## Recording usage
 
 `{command}`, {datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores,
 Python {platform.python_version()}, embedded PostgreSQL with its durable settings.
 
 A workspace of {USERS:,} users in {GROUPS} groups with {EVENTS_A_DAY:,} events a day; {events:,} events a round in
 batches of {MAX_BATCH}, a transaction each, on one connection. *Recorded* is `record_usage` as the API and the import
-call it: events checked, users resolved, each event exactly once, five rollups kept, row-level security on. *Bare* is
-`{BARE_IN_SHORT}` of the same rows by the table's owner.
+call it: events checked, users resolved, each event exactly once, five rollups and balances kept, row-level security on.
+*Bare* is `{BARE_IN_SHORT}` of the same rows by the table's owner.
 The two take turns, after a round that is not counted. Only the ratio means anything.
 
 | round | recorded, events/s | bare, events/s | ratio |
@@ -222,7 +221,7 @@ def main() -> None:
             server.leave()
     page = report(results, command="make bench-import", events=arguments.events)
     if arguments.write:
-        arguments.write.write_text(page, encoding="utf-8")
+        put_section(arguments.write, page)
     print(page)  # noqa: T201 - a report for people
 
 
