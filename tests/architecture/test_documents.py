@@ -17,6 +17,7 @@ from support.repository import FLOORS, ROOT, make_targets, texts
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+SECURITY = ROOT / "docs" / "security.md"
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 LONGEST_DECISION = 60
 LONGEST_DEFAULT = 60
@@ -52,7 +53,9 @@ def test_the_readme_names_no_setting_and_no_code_that_is_not_there() -> None:
     assert set(re.findall(r"^\| `([A-Z_]+)` ", table, re.MULTILINE)) == set(ErrorCode.__members__)
 
 
-@pytest.mark.parametrize("path", ["README.md", *(f"docs/decisions/{decision.name}" for decision in DECISIONS)])
+@pytest.mark.parametrize(
+    "path", ["README.md", "docs/security.md", *(f"docs/decisions/{decision.name}" for decision in DECISIONS)]
+)
 def test_every_place_that_a_document_names_is_there(path: str) -> None:
     named = [code or link for code, link in PLACE.findall((ROOT / path).read_text(encoding="utf-8"))]
     places = (ROOT, (ROOT / path).parent)
@@ -67,8 +70,20 @@ def test_every_test_that_a_document_names_is_there() -> None:
         for name in re.findall(r"^ *(?:async )?def (test_\w+)", text, re.MULTILINE)
     }
     modules = {path.stem for path in texts() if path.parts[0] == "tests"}
-    named = {name for path in [ROOT / "README.md", *DECISIONS] for name in re.findall(r"\btest_\w+", path.read_text())}
+    named = {
+        name
+        for path in [ROOT / "README.md", SECURITY, *DECISIONS]
+        for name in re.findall(r"\btest_\w+", path.read_text())
+    }
     assert named - tests - modules == set()
+
+
+def test_every_attack_names_a_test() -> None:
+    rows = [line for line in SECURITY.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    attacks = [row.strip("| ").split(" | ") for row in rows if not row.startswith(("| attack |", "| --- |"))]
+    assert attacks
+    assert [row for row in attacks if len(row) != 3 or not re.fullmatch(r"`test_\w+`(, `test_\w+`)*", row[2])] == []
+    assert len({attack for attack, _, _ in attacks}) == len(attacks)
 
 
 def test_the_readme_s_lines_to_import_are_events() -> None:
