@@ -21,6 +21,7 @@ from creditdesk.app.middleware import RequestMiddleware, Shortcut, error_respons
 from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
 from creditdesk.app.upkeep import kept_up
 from creditdesk.auth.authenticate import Authenticator
+from creditdesk.auth.callers import Callers
 from creditdesk.auth.tokens import TokenVerifier
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_desk import HoldDesk
@@ -106,7 +107,7 @@ def app_from_settings(settings: Settings) -> Starlette:
     )
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     endpoint = GraphQLEndpoint(
-        database=database, desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes
+        database=database, desk=desk, callers=Callers(authenticator), max_body_bytes=settings.max_body_bytes
     )
     holds = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
     return create_app(

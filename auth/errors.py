@@ -24,3 +24,9 @@ class IssuerUnavailable(CreditError):  # noqa: N818 - the word of the API's erro
     """The identity provider cannot be reached and no keys of it are at hand, so no token can be checked."""
 
     code = ErrorCode.ISSUER_UNAVAILABLE
+
+
+class CrossSite(CreditError):  # noqa: N818 - the word of the API's error code
+    """A page of another site may have sent this: what it carries of the browser's own accord proves nothing."""
+
+    code = ErrorCode.CROSS_SITE

@@ -8,6 +8,9 @@ class ErrorCode(Enum):
 
     UNAUTHENTICATED = "There is no token, or it is not valid here. Sign in again."
     ISSUER_UNAVAILABLE = "The identity provider cannot be reached, so no token can be checked. Try again."
+    CROSS_SITE = (
+        "Another site's page may have sent this: a cookie needs the header x-creditdesk-csrf, and a known origin."
+    )
     FORBIDDEN = "The caller's role does not include what this field needs."
     MALFORMED_REQUEST = "The HTTP request is not a GraphQL request: its body, headers or parameters are off."
     PAYLOAD_TOO_LARGE = "The request's body is larger than this server accepts."

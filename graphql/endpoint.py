@@ -12,8 +12,9 @@ from starlette.types import Receive, Scope, Send
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import PreExecutionError
 
-from creditdesk.auth.authenticate import Authenticator, www_authenticate
-from creditdesk.auth.errors import IssuerUnavailable, Unauthenticated
+from creditdesk.auth.authenticate import www_authenticate
+from creditdesk.auth.callers import Callers
+from creditdesk.auth.errors import CrossSite, IssuerUnavailable, Unauthenticated
 from creditdesk.credits.errors import CreditError
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
@@ -42,19 +43,18 @@ class _RefusedError(CreditError):
 class GraphQLEndpoint:
     """An ASGI application: authenticates each request, then executes it under the caller's permissions."""
 
-    def __init__(
-        self, *, database: Database, desk: HoldDesk, authenticator: Authenticator, max_body_bytes: int
-    ) -> None:
+    def __init__(self, *, database: Database, desk: HoldDesk, callers: Callers, max_body_bytes: int) -> None:
         self._database = database
         self._desk = desk
-        self._authenticator = authenticator
+        self._callers = callers
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every answer is JSON."""
         request = Request(scope, receive)
+        headers: list[tuple[bytes, bytes]] = []
         try:
-            response = _answer(await self._executed(request))
+            response = _answer(await self._executed(request, headers))
         except ClientDisconnect:
             return
         except _RefusedError as error:
@@ -62,19 +62,21 @@ class GraphQLEndpoint:
         except Unauthenticated as error:
             response = _refusal(401, error)
             response.headers["www-authenticate"] = www_authenticate(error)
+        except CrossSite as error:
+            response = _refusal(403, error)
         except IssuerUnavailable as error:
             response = _refusal(503, error)
         except DatabaseUnavailable:
             response = _refusal(503, _RefusedError(503, ErrorCode.DATABASE_UNAVAILABLE))
         response.headers["cache-control"] = "private, no-store"
+        response.raw_headers.extend(headers)
         await response(scope, receive, send)
 
-    async def _executed(self, request: Request) -> dict[str, object]:
+    async def _executed(self, request: Request, headers: list[tuple[bytes, bytes]]) -> dict[str, object]:
         if request.method != "POST":
             raise _RefusedError(405, ErrorCode.MALFORMED_REQUEST, "GraphQL requests are sent with POST.")
-        # Several headers are one list (RFC 9110, section 5.3), and a list of tokens is not one token.
-        authorization = ", ".join(request.headers.getlist("authorization")) or None
-        principal = await self._authenticator.principal_of(authorization)
+        caller = await self._callers.caller_of(request.scope)
+        headers += caller.headers  # of whatever is answered from here on, errors too
         content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if content_type != "application/json":
             raise _RefusedError(415, ErrorCode.MALFORMED_REQUEST, "The content type must be application/json.")
@@ -85,7 +87,7 @@ class GraphQLEndpoint:
                 variable_values=variables,
                 operation_name=operation_name,
                 context_value=Context(
-                    database=self._database, desk=self._desk, principal=principal, now=datetime.now(UTC)
+                    database=self._database, desk=self._desk, principal=caller.principal, now=datetime.now(UTC)
                 ),
             )
         except (CannotGetOperationTypeError, InvalidOperationTypeError) as error:

@@ -18,6 +18,7 @@ import httpx
 import psycopg
 
 from creditdesk.auth.authenticate import Authenticator
+from creditdesk.auth.callers import Callers
 from creditdesk.auth.claims import DEFAULT_ROLE_MAP, ClaimMapping
 from creditdesk.credits.amounts import MICRO
 from creditdesk.credits.controls import changing_controls, load_controls
@@ -419,6 +420,8 @@ class World:
     site: Site
     runner: asyncio.Runner
     database: Database
+    authenticator: Authenticator
+    callers: Callers
     endpoint: GraphQLEndpoint
     http: httpx.AsyncClient
     tokens: dict[str, str] = field(default_factory=dict)
@@ -496,12 +499,13 @@ class World:
         return {name: self.sql(f'SELECT count(*) FROM "{name}"')[0][0] for (name,) in names}  # noqa: S608 - the catalog's
 
 
-def _verifying_endpoint(database: Database, site: Site) -> GraphQLEndpoint:
-    authenticator = Authenticator(
-        verifier=site.verifier, mapping=ClaimMapping(), role_map=DEFAULT_ROLE_MAP, database=database
-    )
+def _authenticator(database: Database, site: Site) -> Authenticator:
+    return Authenticator(verifier=site.verifier, mapping=ClaimMapping(), role_map=DEFAULT_ROLE_MAP, database=database)
+
+
+def _verifying_endpoint(database: Database, callers: Callers) -> GraphQLEndpoint:
     desk = HoldDesk(database, lambda: datetime.now(UTC))
-    return GraphQLEndpoint(database=database, desk=desk, authenticator=authenticator, max_body_bytes=MAX_BODY_BYTES)
+    return GraphQLEndpoint(database=database, desk=desk, callers=callers, max_body_bytes=MAX_BODY_BYTES)
 
 
 @contextmanager
@@ -514,9 +518,11 @@ def world_of(fresh: FreshDatabase, fill: Callable[[Database], Any] = _fill) -> I
             site = Site()
             await database.open()
             await fill(database)
-            endpoint = _verifying_endpoint(database, site)
+            authenticator = _authenticator(database, site)
+            callers = Callers(authenticator)
+            endpoint = _verifying_endpoint(database, callers)
             http = httpx.AsyncClient(transport=httpx.ASGITransport(endpoint), base_url="http://test")
-            return World(fresh, site, runner, database, endpoint, http)
+            return World(fresh, site, runner, database, authenticator, callers, endpoint, http)
 
         async def closed() -> None:
             await world.http.aclose()
