@@ -27,7 +27,10 @@ from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
 from creditdesk.db.readiness import check_schema, pool_use
+from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.endpoint import GraphQLEndpoint
+from creditdesk.graphql.prepared import Documents
+from creditdesk.graphql.schema import core_schema
 
 
 def create_app(
@@ -107,7 +110,11 @@ def app_from_settings(settings: Settings) -> Starlette:
     )
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     endpoint = GraphQLEndpoint(
-        database=database, desk=desk, callers=Callers(authenticator), max_body_bytes=settings.max_body_bytes
+        database=database,
+        desk=desk,
+        callers=Callers(authenticator),
+        answering=Answering(Documents(core_schema())),
+        max_body_bytes=settings.max_body_bytes,
     )
     holds = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
     return create_app(

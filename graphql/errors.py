@@ -1,6 +1,7 @@
 """Errors: typed ones that clients branch on, and the shape of all others. Nothing unexpected is told to a client."""
 
 import logging
+from collections.abc import Mapping
 from uuid import uuid4
 
 import strawberry
@@ -32,10 +33,13 @@ class InvalidInput(UserError):  # noqa: N818 - a type of the schema, not an exce
         return cls(message=error.message, code=error.code, path=list(path) or None)
 
 
-def shown_error(error: GraphQLError, *, executed: bool) -> dict[str, object]:
-    """Return an error as the client sees it: always with a code, and masked where it was not expected."""
-    code, message = _code_and_message(error, executed=executed)
-    extensions: dict[str, object] = {"code": code.name}
+def shown_error(error: GraphQLError, *, unless: ErrorCode | None = None) -> dict[str, object]:
+    """Return an error as the client sees it: always with a code, and masked where it was not expected.
+
+    `unless` is the code of what GraphQL itself found wrong before anything was executed, unless more is known of it.
+    """
+    code, message, more = _what_is_said(error, unless)
+    extensions: dict[str, object] = {"code": code.name, **more}
     if code is ErrorCode.INTERNAL:
         extensions["id"] = str(uuid4())
         logger.error("unexpected error %s", extensions["id"], exc_info=error.original_error or error)
@@ -47,36 +51,30 @@ def shown_error(error: GraphQLError, *, executed: bool) -> dict[str, object]:
     return shown
 
 
-def _code_and_message(error: GraphQLError, *, executed: bool) -> tuple[ErrorCode, str]:
+def _what_is_said(error: GraphQLError, unless: ErrorCode | None) -> tuple[ErrorCode, str, Mapping[str, object]]:
     original: BaseException | None = error.original_error
     while isinstance(original, GraphQLError):
         original = original.original_error
     match original:
         case CreditError():
-            return original.code, original.message
-        case RecursionError() if not executed:
-            return ErrorCode.GRAPHQL_PARSE_FAILED, "The document is nested too deeply."
-        case ValueError() if not executed:
+            return original.code, original.message, getattr(original, "extensions", {})
+        case RecursionError() if unless is not None:
+            of_document = unless is ErrorCode.GRAPHQL_VALIDATION_FAILED
+            code = ErrorCode.GRAPHQL_PARSE_FAILED if of_document else unless
+            return code, "This is nested too deeply.", {}
+        case ValueError() if unless is not None:
             # A number of thousands of digits, which Python will not read.
-            code = ErrorCode.GRAPHQL_VALIDATION_FAILED
+            code = unless
         case DatabaseUnavailable():
             code = ErrorCode.DATABASE_UNAVAILABLE
         case AmountOverflow():
             code = ErrorCode.INVALID_AMOUNT
         case StatementTimeout() | TimeoutError():
             code = ErrorCode.TIMEOUT
-        case None if (known := _code_of_document(error, executed=executed)) is not None:
-            return known, error.message
+        case None if isinstance(error, GraphQLSyntaxError):
+            return ErrorCode.GRAPHQL_PARSE_FAILED, error.message, {}
+        case None if unless is not None:
+            return unless, error.message, {}
         case _:
             code = ErrorCode.INTERNAL
-    return code, code.value
-
-
-def _code_of_document(error: GraphQLError, *, executed: bool) -> ErrorCode | None:
-    """Name what GraphQL itself found wrong, before any field was resolved."""
-    if isinstance(error, GraphQLSyntaxError):
-        return ErrorCode.GRAPHQL_PARSE_FAILED
-    if not executed:
-        return ErrorCode.GRAPHQL_VALIDATION_FAILED
-    # Variables that do not fit are found before the first field, so there is no path yet.
-    return ErrorCode.INVALID_INPUT if error.path is None else None
+    return code, code.value, {}

@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated
 
 import strawberry
-from strawberry.extensions import ParserCache, ValidationCache
+from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
 from creditdesk.credits.errors import InvalidInputError
@@ -16,7 +16,6 @@ from creditdesk.graphql.hold_mutations import HoldMutations, HoldQueries
 from creditdesk.graphql.ids import decode_id, decode_id_of
 from creditdesk.graphql.limit_rules import LimitMutations
 from creditdesk.graphql.nodes import Node, node_of
-from creditdesk.graphql.operations import OneOperation
 from creditdesk.graphql.printing import sorted_schema
 from creditdesk.graphql.request_mutations import RequestMutations
 from creditdesk.graphql.scalars import SCALARS
@@ -116,10 +115,14 @@ class Mutation(HoldMutations, LimitMutations, RequestMutations, SettingsMutation
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
-    extensions=[ParserCache, ValidationCache, OneOperation],
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
 )
 """Field suggestions are off: a caller learns the schema by introspection or from `schema.graphql`, not by guessing."""
+
+
+def core_schema() -> GraphQLSchema:
+    """Return the schema as graphql-core knows it."""
+    return schema._schema  # noqa: SLF001 - Strawberry has no public way to it
 
 
 def schema_text() -> str:

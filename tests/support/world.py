@@ -45,8 +45,11 @@ from creditdesk.credits.request_rules import Approval, Ask, Duration, DurationKi
 from creditdesk.credits.requests import approve_request, cancel_request, request_credits
 from creditdesk.credits.usage_events import MAX_BATCH, record_usage
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.endpoint import GraphQLEndpoint
 from creditdesk.graphql.ids import encode_id
+from creditdesk.graphql.prepared import Documents
+from creditdesk.graphql.schema import core_schema
 from support.databases import FreshDatabase
 from support.issuers import URL, Site
 
@@ -505,7 +508,13 @@ def _authenticator(database: Database, site: Site) -> Authenticator:
 
 def _verifying_endpoint(database: Database, callers: Callers) -> GraphQLEndpoint:
     desk = HoldDesk(database, lambda: datetime.now(UTC))
-    return GraphQLEndpoint(database=database, desk=desk, callers=callers, max_body_bytes=MAX_BODY_BYTES)
+    return GraphQLEndpoint(
+        database=database,
+        desk=desk,
+        callers=callers,
+        answering=Answering(Documents(core_schema())),
+        max_body_bytes=MAX_BODY_BYTES,
+    )
 
 
 @contextmanager

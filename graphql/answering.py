@@ -1,0 +1,159 @@
+"""Answers GraphQL requests, whichever way they come: the one place where an operation is admitted and executed."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeGuard, cast
+
+from graphql import ExecutionResult, Executor, GraphQLError, OperationDefinitionNode, OperationType
+from strawberry.execution import optimized_is_awaitable
+
+from creditdesk.credits.errors import CreditError
+from creditdesk.graphql.context import Context
+from creditdesk.graphql.enums import ErrorCode
+from creditdesk.graphql.errors import shown_error
+from creditdesk.graphql.incoming import GraphQLRequest, RefusedError, malformed
+from creditdesk.graphql.prepared import Documents, PreparedDocument
+from creditdesk.graphql.schema import core_schema, schema
+
+Extensions: TypeAlias = Mapping[str, object]
+
+IsAwaitable: TypeAlias = Callable[[Any], TypeGuard[Awaitable[Any]]]
+
+READ = frozenset({OperationType.QUERY})
+READ_OR_CHANGE = frozenset({OperationType.QUERY, OperationType.MUTATION})
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An operation whose document fits the schema and whose variables fit the operation, about to be executed."""
+
+    request: GraphQLRequest
+    prepared: PreparedDocument
+    operation: OperationDefinitionNode
+    variables: Mapping[str, Any]
+    """As the resolvers will get them: coerced, with their defaults."""
+    context: Context
+
+
+Check: TypeAlias = Callable[[Admission], Awaitable[Extensions | None]]
+"""Raises RefusedError, and nothing is executed; or returns what the answer's `extensions` say of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller is shown, whichever way it goes back."""
+
+    shown: dict[str, object]
+    executed: bool = True
+    """False if nothing was executed: there are only errors then."""
+    status: int = 200
+    """What HTTP says of a request that was refused; 200 also where only the document is wrong."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Answering:
+    """Answers requests under the permissions of their context."""
+
+    def __init__(self, documents: Documents, checks: Sequence[Check] = ()) -> None:
+        self._documents = documents
+        self._checks = checks
+
+    async def answer(
+        self, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType] = READ_OR_CHANGE
+    ) -> Answer:
+        """Execute an operation and return the whole answer; raise only what a check fails with, such as no database."""
+        try:
+            executor, extensions = await self.admitted(request, context, allowed)
+        except RefusedError as error:
+            return refusal(error)
+        except RequestErrors as errors:
+            return errors.answer
+        return shown_result(await _executed(executor), extensions)
+
+    async def admitted(
+        self, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType]
+    ) -> tuple[Executor[Any], Extensions]:
+        """Return what executes the operation, and the answer's `extensions`; raise RefusedError or RequestErrors.
+
+        What is refused before execution is refused here: nothing has been resolved yet, and no row was read for it.
+        """
+        if request.query is None:
+            raise malformed("`query` must be a string with a document in it.")
+        prepared = self._documents.prepare(request.query)
+        if prepared.errors:
+            raise RequestErrors(prepared.errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)
+        operation = prepared.operation(request.operation_name)
+        if operation.operation not in allowed:
+            raise _not_this_way(operation.operation, allowed)
+        executor = _executor(prepared, operation, request, context)
+        admission = Admission(request, prepared, operation, executor.variable_values.coerced, context)
+        extensions: dict[str, object] = {}
+        for check in self._checks:
+            extensions |= await check(admission) or {}
+        return executor, extensions
+
+
+class RequestErrors(Exception):  # noqa: N818 - several of them
+    """What is wrong with a document or its variables."""
+
+    def __init__(self, errors: Sequence[GraphQLError], code: ErrorCode) -> None:
+        self.answer = Answer({"errors": [shown_error(error, unless=code) for error in errors]}, executed=False)
+        super().__init__(code.value)
+
+
+def refusal(error: CreditError) -> Answer:
+    """Return the answer to a request that is refused as a whole."""
+    status, headers, more = 400, {}, {}
+    if isinstance(error, RefusedError):
+        status, headers, more = error.status, error.headers, error.extensions
+    extensions = {"code": error.code.name, **more}
+    shown: dict[str, object] = {"errors": [{"message": error.message, "extensions": extensions}]}
+    return Answer(shown, executed=False, status=status, headers=headers)
+
+
+def shown_result(result: ExecutionResult, extensions: Extensions) -> Answer:
+    """Return the answer of an operation that was executed."""
+    shown: dict[str, object] = {"data": result.data}
+    if result.errors:
+        shown["errors"] = [shown_error(error) for error in result.errors]
+    if extensions:
+        shown["extensions"] = dict(extensions)
+    return Answer(shown)
+
+
+def _not_this_way(kind: OperationType, allowed: frozenset[OperationType]) -> RefusedError:
+    if kind is OperationType.MUTATION and allowed == READ:
+        message = "Nothing is changed by GET: send a mutation with POST."
+        return RefusedError(405, ErrorCode.MALFORMED_REQUEST, message, headers={"allow": "POST"})
+    return malformed(f"A {kind.value} is not answered this way.")
+
+
+def _executor(
+    prepared: PreparedDocument, operation: OperationDefinitionNode, request: GraphQLRequest, context: Context
+) -> Executor[Any]:
+    assert prepared.document is not None  # noqa: S101 - it has no errors
+    try:
+        built = schema.execution_context_class.build(
+            core_schema(),
+            prepared.document,
+            context_value=context,
+            raw_variable_values=dict(request.variables or {}),
+            operation_name=operation.name.value if operation.name is not None else None,
+            is_awaitable=cast("IsAwaitable", optimized_is_awaitable),
+            hide_suggestions=True,
+        )
+    except RecursionError as error:
+        built = [GraphQLError("The variables are nested too deeply.", original_error=error)]
+    if isinstance(built, list):
+        raise RequestErrors(built, ErrorCode.INVALID_INPUT)
+    return built
+
+
+async def _executed(executor: Executor[Any]) -> ExecutionResult:
+    try:
+        result = executor.execute_operation()
+        if optimized_is_awaitable(result):
+            result = await cast("Awaitable[ExecutionResult]", result)
+    except Exception as error:  # noqa: BLE001 - shown_error tells what is expected, and masks and logs what is not
+        return ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
+    return cast("ExecutionResult", result)

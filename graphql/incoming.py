@@ -1,0 +1,93 @@
+"""What comes in, whichever way: a GraphQL request, read and checked, or a refusal with its HTTP status."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from creditdesk.credits.errors import CreditError
+from creditdesk.graphql.enums import ErrorCode
+
+_ESCAPED_NUL = re.compile(r"\\u(0000|\{0+\})")
+
+
+class RefusedError(CreditError):
+    """A request that is not executed: the status and headers of the answer, and what the error says more."""
+
+    def __init__(
+        self,
+        status: int,
+        code: ErrorCode,
+        message: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        extensions: Mapping[str, object] | None = None,
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.headers = dict(headers or {})
+        self.extensions = dict(extensions or {})
+        super().__init__(message or code.value)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLRequest:
+    """A document, by its text or by its id, and what is to be done with it."""
+
+    query: str | None
+    variables: Mapping[str, Any] | None = None
+    operation_name: str | None = None
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+    document_id: str | None = None
+
+
+def malformed(message: str, status: int = 400) -> RefusedError:
+    """Return the refusal of what is not a GraphQL request."""
+    return RefusedError(status, ErrorCode.MALFORMED_REQUEST, message)
+
+
+def request_of_json(body: bytes) -> GraphQLRequest:
+    """Return the request that a body of JSON holds, or raise RefusedError."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise malformed("The body is not JSON.") from error
+    return request_of(data)
+
+
+def request_of(data: object) -> GraphQLRequest:
+    """Return the request that a JSON value stands for, or raise RefusedError."""
+    if isinstance(data, list):
+        raise malformed("Batches are not executed: send one request at a time.")
+    if not isinstance(data, dict):
+        raise malformed("The request must be a JSON object.")
+    query, variables, operation_name = data.get("query"), data.get("variables"), data.get("operationName")
+    extensions = data.get("extensions")
+    if not isinstance(query, str) or not query:
+        raise malformed("`query` must be a string with a document in it.")
+    if not isinstance(variables, dict | None):
+        raise malformed("`variables` must be an object.")
+    if not isinstance(operation_name, str | None):
+        raise malformed("`operationName` must be a string.")
+    if not isinstance(extensions, dict | None):
+        raise malformed("`extensions` must be an object.")
+    if _has_nul((query, variables, extensions, operation_name)) or _ESCAPED_NUL.search(query):
+        raise malformed("Text must not hold NUL characters.")
+    return GraphQLRequest(query, variables, operation_name or None, extensions or {})
+
+
+def _has_nul(value: object) -> bool:
+    """Tell whether any text in a JSON value holds a NUL, which no PostgreSQL text can."""
+    # Without recursion: JSON may be nested more deeply than Python calls may.
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text if "\x00" in text:
+                return True
+            case dict() as members:
+                waiting += [*members, *members.values()]
+            case list() | tuple() as items:
+                waiting += items
+    return False
