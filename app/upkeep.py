@@ -1,16 +1,18 @@
-"""What a running server does by itself, every few hours."""
+"""What a running server does by itself, every now and then."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from creditdesk.credits.changes import trim_outbox
 from creditdesk.credits.partitions import make_partitions_ahead
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseError
 
 SECONDS_BETWEEN = 6 * 3600
+SECONDS_BETWEEN_TRIMS = 300
 _SECONDS_AFTER_FAILURE = 60
 
 _log = logging.getLogger(__name__)
@@ -18,24 +20,36 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def kept_up(database: Database) -> AsyncIterator[None]:
-    """Keep the database ready for the months to come, while the block lasts."""
-    task = asyncio.create_task(_keep_up(database))
+    """Keep the database ready for the months to come, and the outbox short, while the block lasts."""
+    tasks = [
+        asyncio.create_task(_again_and_again(_make_partitions, database, SECONDS_BETWEEN)),
+        asyncio.create_task(_again_and_again(_trim, database, SECONDS_BETWEEN_TRIMS)),
+    ]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
 
-async def _keep_up(database: Database) -> None:
+async def _again_and_again(chore: Callable[[Database], Awaitable[None]], database: Database, seconds: float) -> None:
     while True:
         try:
-            made = await make_partitions_ahead(database, today=datetime.now(UTC).date())
+            await chore(database)
         except DatabaseError as error:
-            _log.warning("partitions for the coming months could not be made: %s", error)
+            _log.warning("upkeep has to wait: %s", error)
             await asyncio.sleep(_SECONDS_AFTER_FAILURE)
-            continue
-        if made:
-            _log.info("made %d partitions for the coming months", made)
-        await asyncio.sleep(SECONDS_BETWEEN)
+        else:
+            await asyncio.sleep(seconds)
+
+
+async def _make_partitions(database: Database) -> None:
+    made = await make_partitions_ahead(database, today=datetime.now(UTC).date())
+    if made:
+        _log.info("made %d partitions for the coming months", made)
+
+
+async def _trim(database: Database) -> None:
+    await trim_outbox(database, now=datetime.now(UTC))

@@ -99,6 +99,8 @@ class Database:
         """Ids of workspaces by slug, as far as they have been looked up: neither ever changes."""
         self.observers: list[Callable[[str], None]] = []
         """Called with each statement's name before it runs: for metrics, and for tests that count."""
+        self.change_observers: list[Callable[[UUID], None]] = []
+        """Called with a workspace's id after something was committed that is in its outbox."""
         self._pool = AsyncConnectionPool(
             dsn,
             connection_class=_ServerConnection,
@@ -152,8 +154,9 @@ class Database:
         """Open a transaction in this scope; it commits when the block ends, and rolls back when it raises."""
         try:
             async with self._begun(scope) as connection:
+                transaction = _Transaction(self, connection)
                 try:
-                    yield _Transaction(self, connection)
+                    yield transaction
                 except BaseException:
                     if not connection.broken:
                         await connection.rollback()
@@ -161,6 +164,13 @@ class Database:
                 await connection.commit()
         except psycopg.Error as error:
             raise _translated(error) from error
+        if transaction.is_told:
+            self._tell(scope)
+
+    def _tell(self, scope: RowScope) -> None:
+        if scope.workspace_id is not None:
+            for observe in self.change_observers:
+                observe(scope.workspace_id)
 
     @asynccontextmanager
     async def _begun(self, scope: RowScope) -> AsyncIterator[_ServerConnection]:
@@ -185,10 +195,14 @@ class Database:
             for attempt in range(self._attempts):
                 async with self._connection() as connection:
                     try:
-                        return await _read_in_one_message(connection, scope, statement, parameters)
+                        rows = await _read_in_one_message(connection, scope, statement, parameters)
                     except psycopg.OperationalError:
                         if not connection.broken or attempt + 1 == self._attempts:
                             raise
+                        continue
+                if statement.is_told:
+                    self._tell(scope)
+                return rows
         except psycopg.Error as error:
             raise _translated(error) from error
         raise AssertionError  # pragma: no cover - the loop returns or raises
@@ -265,10 +279,11 @@ class _Reader:
         return await self.database.read(self.scope, _named(statement, parameters), parameters)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Transaction:
     database: Database
     connection: _ServerConnection
+    is_told: bool = False
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
         found = _named(statement, parameters)
@@ -278,6 +293,7 @@ class _Transaction:
         try:
             cursor = psycopg.AsyncRawCursor(self.connection)
             await cursor.execute(found.text, arguments, binary=True)
+            self.is_told = self.is_told or found.is_told
             return await cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise _translated(error) from error

@@ -20,7 +20,7 @@ class Statement:
     """One named statement: `text` has `$1`, `$2`, ... in the order of `parameters`.
 
     `custom_plan` says that it is planned for its values each time: `-- plan: custom` above it, where one plan for all
-    values would be a bad one.
+    values would be a bad one. `is_told` says that it puts what it changes into the outbox.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Statement:
     text: str
     parameters: tuple[str, ...]
     custom_plan: bool
+    is_told: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,14 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
     names = tuple(dict.fromkeys(_PARAMETER.findall(body)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", body)
     purpose = " ".join(line for line in section.comments if line != _CUSTOM_PLAN)
-    return Statement(section.name, purpose, text, names, custom_plan=_CUSTOM_PLAN in section.comments)
+    return Statement(
+        section.name,
+        purpose,
+        text,
+        names,
+        custom_plan=_CUSTOM_PLAN in section.comments,
+        is_told="INSERT INTO outbox" in text,
+    )
 
 
 @cache

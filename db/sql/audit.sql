@@ -1,5 +1,11 @@
 -- name: add_audit_entries
--- Add changes to the audit trail, in the order they were made.
+-- Add changes to the audit trail, in the order they were made, and to the outbox.
+WITH told AS (
+  INSERT INTO outbox (workspace_id, written_at, kind, object_types, object_ids, users, groups)
+  VALUES (
+    %(workspace_id)s::uuid, %(now)s::timestamptz, 'ACTS', %(object_types)s::text[], %(object_ids)s::uuid[],
+    %(users)s::uuid[], %(groups)s::uuid[])
+)
 INSERT INTO audit_entry (
   workspace_id, at, actor_kind, actor_subject, actor_user_id, action, object_type, object_id, user_id, group_id, before,
   after)

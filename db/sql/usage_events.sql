@@ -180,6 +180,17 @@ shared_balance AS (
     used = b.used + excluded.used,
     held = held_merged(b.held, excluded.held, %(now_seconds)s::bigint)
   RETURNING 1
+),
+told AS (
+  INSERT INTO outbox (workspace_id, written_at, kind, users, groups, products, models, credits, requests)
+  SELECT %(workspace_id)s::uuid, %(recorded_at)s::timestamptz, 'USES', array_agg(u.user_id), array_agg(u.group_id),
+    array_agg(u.product), array_agg(u.model), array_agg(u.credits), array_agg(u.requests)
+  FROM (
+    SELECT user_id, group_id, product, model, sum(credits)::bigint AS credits, sum(requests)::bigint AS requests
+    FROM by_detail
+    GROUP BY user_id, group_id, product, model
+  ) AS u
+  HAVING count(*) > 0
 )
 SELECT nth
 FROM accepted
