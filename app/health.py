@@ -33,19 +33,24 @@ async def healthz(_: Request) -> Response:
 
 
 class Readiness:
-    """Answers /readyz from a few checks."""
+    """Answers /readyz from a few checks, all of which must hold, and from the issuers, of which one is enough.
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
-        self._checks = checks
+    The outage of one tenant's issuer takes no server away from the others.
+    """
+
+    def __init__(self, checks: Mapping[str, Check], issuers: Mapping[str, Check]) -> None:
+        self._checks = {**checks, **issuers}
+        self._issuers = frozenset(issuers)
         # One at a time: anybody may ask, and must not take the pool's connections from those who are signed in.
         self._turn = asyncio.Lock()
 
     async def readyz(self, _: Request) -> Response:
-        """Answer 200 if every check holds, else 503, with a word for each."""
+        """Answer 200 if the server can do its work, else 503, with a word for each check."""
         async with self._turn:
             found = await asyncio.gather(*(_outcome(name, check) for name, check in self._checks.items()))
         outcomes = dict(zip(self._checks, found, strict=True))
-        ready = all(outcome == "ok" for outcome in outcomes.values())
+        failed = {name for name, outcome in outcomes.items() if outcome != "ok"}
+        ready = failed < self._issuers
         return JSONResponse(outcomes, 200 if ready else 503, {"cache-control": "no-store"})
 
 

@@ -64,7 +64,8 @@ def create_app(
                 await database.close()
 
     readiness = Readiness(
-        {"database": database.check, "migrations": lambda: check_schema(database), "issuer": verifier.check}
+        {"database": database.check, "migrations": lambda: check_schema(database)},
+        issuers={f"issuer {name}".rstrip(): check for name, check in verifier.checks.items()},
     )
     database.observers.append(metrics.count_statement)
     app = Starlette(
@@ -104,10 +105,8 @@ def app_from_settings(settings: Settings) -> Starlette:
         statement_timeout_seconds=settings.statement_timeout_seconds,
     )
     http = httpx.AsyncClient()
-    verifier = TokenVerifier(settings.issuer(), http)
-    authenticator = Authenticator(
-        verifier=verifier, mapping=settings.claims, role_map=settings.role_map, database=database
-    )
+    verifier = TokenVerifier(settings.issuers(), http)
+    authenticator = Authenticator(verifier=verifier, database=database)
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     endpoint = GraphQLEndpoint(
         database=database,

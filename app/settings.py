@@ -5,20 +5,19 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from creditdesk.app.failures import CommandFailed
+from creditdesk.app.issuer_settings import read_issuers
+from creditdesk.app.setting_values import asymmetric, issuer_url, json_role_map, listed, postgresql_url
 from creditdesk.auth.claims import DEFAULT_ROLE_MAP, ClaimMapping, ClaimReader
-from creditdesk.auth.keys import is_safe_url
+from creditdesk.auth.issuers import Issuer
 from creditdesk.auth.roles import Role
-from creditdesk.auth.tokens import ASYMMETRIC, Issuer
 
 _PREFIX = "CREDITDESK_"
 
@@ -29,46 +28,6 @@ class SettingsError(CommandFailed):
     exit_code = 2
 
 
-def _postgresql_url(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    try:
-        conninfo_to_dict(url)
-    except psycopg.Error:
-        url = ""
-    if not url.startswith(("postgresql://", "postgres://")):
-        # Nothing of the value, and no `from`: libpq's own message quotes it.
-        raise ValueError("must be a URL such as postgresql://user:password@host:5432/database") from None
-    return value
-
-
-def _safe_issuer(value: str) -> str:
-    if not is_safe_url(value):
-        raise ValueError("must be an https address, or http on this machine")
-    return value
-
-
-def _listed(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _asymmetric(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value or not ASYMMETRIC.issuperset(value):
-        raise ValueError(f"must be among {', '.join(sorted(ASYMMETRIC))}")
-    return value
-
-
-def _role_map(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        entries = json.loads(value)
-    except ValueError:
-        entries = None
-    if not isinstance(entries, dict) or not all(str(name) in Role.__members__ for name in entries.values()):
-        raise ValueError(f"must be a JSON object from the identity provider's roles to {', '.join(Role.__members__)}")
-    return {theirs: Role[name] for theirs, name in entries.items()}
-
-
 def _claim(name: str, description: str) -> Any:
     return Field(
         default=getattr(ClaimMapping(), name),
@@ -77,8 +36,8 @@ def _claim(name: str, description: str) -> Any:
     )
 
 
-_DatabaseUrl = Annotated[SecretStr, AfterValidator(_postgresql_url)]
-_List = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_DatabaseUrl = Annotated[SecretStr, AfterValidator(postgresql_url)]
+_List = Annotated[tuple[str, ...], BeforeValidator(listed)]
 _Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
 _Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
@@ -106,13 +65,19 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", alias="CREDITDESK_HOST", min_length=1, description="The address to listen on")
     port: int = Field(8000, alias="CREDITDESK_PORT", ge=0, le=65535, description="The port; 0 takes a free one")
     workers: int = Field(1, alias="CREDITDESK_WORKERS", ge=1, le=128, description="Processes that answer requests")
-    oidc_issuer: Annotated[str, AfterValidator(_safe_issuer)] | None = Field(
+    issuers_json: SecretStr | None = Field(
+        None,
+        alias="CREDITDESK_ISSUERS",
+        description="Several identity providers: a JSON object, or the path of a file that holds it; "
+        "instead of the settings of one, which follow",
+    )
+    oidc_issuer: Annotated[str, AfterValidator(issuer_url)] | None = Field(
         None, alias="CREDITDESK_OIDC_ISSUER", description="The identity provider, exactly as its tokens' `iss` says"
     )
     oidc_audience: _List = Field(
         (), alias="CREDITDESK_OIDC_AUDIENCE", description="What a token's `aud` must name one of; separated by commas"
     )
-    oidc_algorithms: Annotated[_List, AfterValidator(_asymmetric)] = Field(
+    oidc_algorithms: Annotated[_List, AfterValidator(asymmetric)] = Field(
         ("RS256", "ES256"),
         alias="CREDITDESK_OIDC_ALGORITHMS",
         description="The signatures accepted, separated by commas; asymmetric ones only",
@@ -124,9 +89,13 @@ class Settings(BaseSettings):
     claim_workspace: str = _claim("workspace", "The workspace's slug")
     claim_roles: str = _claim("roles", "The bearer's roles, in the identity provider's words")
     claim_scopes: str = _claim("scopes", "What a service may do")
+    claim_groups: str = _claim("groups", "The slugs of the groups that the bearer is in")
     claim_managed_groups: str = _claim("managed_groups", "The slugs of the groups that a group manager manages")
     claim_service: str = _claim("service", "True for a program")
-    role_map: Annotated[Mapping[str, Role], BeforeValidator(_role_map)] = Field(
+    claim_email: str = _claim("email", "The bearer's e-mail address")
+    claim_email_verified: str = _claim("email_verified", "True if the address is known to be the bearer's")
+    claim_name: str = _claim("name", "The bearer's name, for people")
+    role_map: Annotated[Mapping[str, Role], BeforeValidator(json_role_map)] = Field(
         dict(DEFAULT_ROLE_MAP),
         alias="CREDITDESK_ROLE_MAP",
         description="A JSON object from the identity provider's roles to ours; any other role gives nothing",
@@ -165,26 +134,29 @@ class Settings(BaseSettings):
     @property
     def claims(self) -> ClaimMapping:
         """Where a token says what."""
-        return ClaimMapping(
-            subject=self.claim_subject,
-            workspace=self.claim_workspace,
-            roles=self.claim_roles,
-            scopes=self.claim_scopes,
-            managed_groups=self.claim_managed_groups,
-            service=self.claim_service,
-        )
+        return ClaimMapping(**{one.name: getattr(self, f"claim_{one.name}") for one in fields(ClaimMapping)})
 
-    def issuer(self) -> Issuer:
+    def issuers(self) -> tuple[Issuer, ...]:
         """Return whose tokens are accepted, or raise SettingsError: nobody could sign in."""
+        if self.issuers_json is not None:
+            try:
+                return read_issuers(self.issuers_json.get_secret_value())
+            except ValueError as error:
+                raise SettingsError(f"CREDITDESK_ISSUERS: {error}.") from None
         if self.oidc_issuer is None:
-            raise SettingsError("CREDITDESK_OIDC_ISSUER: is not set, so nobody could sign in.")
+            raise SettingsError("CREDITDESK_OIDC_ISSUER: is not set, nor is CREDITDESK_ISSUERS: nobody could sign in.")
         if not self.oidc_audience:
             raise SettingsError("CREDITDESK_OIDC_AUDIENCE: is not set, so tokens for anybody would be accepted.")
-        return Issuer(
-            self.oidc_issuer,
-            frozenset(self.oidc_audience),
-            frozenset(self.oidc_algorithms),
-            leeway=self.oidc_leeway_seconds,
+        # The only issuer may speak for every workspace: nobody else says who is who.
+        return (
+            Issuer(
+                self.oidc_issuer,
+                frozenset(self.oidc_audience),
+                frozenset(self.oidc_algorithms),
+                leeway=self.oidc_leeway_seconds,
+                mapping=self.claims,
+                role_map=self.role_map,
+            ),
         )
 
 
@@ -228,7 +200,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         # The message only: pydantic's own text would quote the value.
         problems += [f"{off['loc'][0]}: {off['msg'].removeprefix('Value error, ')}" for off in error.errors()]
-    problems += [] if settings is None else _claim_problems(settings)
+    problems += [] if settings is None else [*_claim_problems(settings), *_issuers_problems(settings)]
     if settings is None or problems:
         raise SettingsError("; ".join(problems) + ".") from None
     return settings
@@ -241,13 +213,28 @@ def _unknown(variable: str) -> str:
 
 def _claim_problems(settings: Settings) -> list[str]:
     problems = []
-    for name in ("subject", "workspace", "roles", "scopes", "managed_groups", "service"):
-        expression = getattr(settings.claims, name)
+    for one in fields(ClaimMapping):
+        expression = getattr(settings.claims, one.name)
         try:
-            ClaimReader(ClaimMapping(**{name: expression}), {})
+            ClaimReader(ClaimMapping(**{one.name: expression}), {})
         except ValueError:
-            problems.append(f"{_PREFIX}CLAIM_{name.upper()}: is not a JMESPath expression: {expression!r}")
+            problems.append(f"{_PREFIX}CLAIM_{one.name.upper()}: is not a JMESPath expression: {expression!r}")
     return problems
+
+
+def _issuers_problems(settings: Settings) -> list[str]:
+    if settings.issuers_json is None:
+        return []
+    # One way at a time: a setting that seems to count and does not is worse than one that is refused.
+    single = [name for name in settings.model_fields_set if name.startswith(("oidc_", "claim_", "role_map"))]
+    if single:
+        variable = Settings.model_fields[min(single)].alias
+        return [f"CREDITDESK_ISSUERS: is set beside {variable}, which is for a single issuer: say it in the entry"]
+    try:
+        settings.issuers()
+    except SettingsError as error:
+        return [str(error).removesuffix(".")]
+    return []
 
 
 @contextmanager

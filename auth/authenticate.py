@@ -1,11 +1,11 @@
 """From an Authorization header to a principal."""
 
 import asyncio
-from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
-from creditdesk.auth.claims import ClaimMapping, ClaimReader, Claims
+from creditdesk.auth.claims import ClaimReader, Claims
 from creditdesk.auth.errors import NoToken, Unauthenticated
+from creditdesk.auth.issuers import Issuer
 from creditdesk.auth.principal import Principal, PrincipalKind
 from creditdesk.auth.roles import Role, permissions_of
 from creditdesk.auth.tokens import TokenVerifier, VerifiedToken
@@ -20,11 +20,9 @@ _Asked = tuple[str, str, str, frozenset[str]]
 class Authenticator:
     """Turns bearer tokens into principals."""
 
-    def __init__(
-        self, *, verifier: TokenVerifier, mapping: ClaimMapping, role_map: Mapping[str, Role], database: Database
-    ) -> None:
+    def __init__(self, *, verifier: TokenVerifier, database: Database) -> None:
         self._verifier = verifier
-        self._reader = ClaimReader(mapping, role_map)
+        self._readers = {url: reader_of(issuer) for url, issuer in verifier.issuers.items()}
         self._database = database
         # Mapping costs 40 us, which a remembered token need not pay again; it is forgotten along with the token.
         self._read: WeakKeyDictionary[VerifiedToken, Claims] = WeakKeyDictionary()
@@ -59,8 +57,19 @@ class Authenticator:
     def _claims_of(self, token: VerifiedToken) -> Claims:
         claims = self._read.get(token)
         if claims is None:
-            claims = self._read[token] = self._reader.read(token.claims)
+            claims = self._read[token] = self._readers[token.issuer].read(token.claims)
         return claims
+
+
+def reader_of(issuer: Issuer) -> ClaimReader:
+    """Return what reads the claims of an issuer's tokens."""
+    return ClaimReader(
+        issuer.mapping,
+        issuer.role_map,
+        workspaces=issuer.workspaces,
+        group_map=issuer.group_map,
+        managed_group_map=issuer.managed_group_map,
+    )
 
 
 def _raised(answer: directory.SignIn | BaseException | None) -> directory.SignIn | Exception | None:

@@ -4,11 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 
-import jmespath
-from jmespath.functions import Functions
-from jmespath.parser import ParsedResult
-
 from creditdesk.auth.errors import Unauthenticated
+from creditdesk.auth.expressions import Expression
 from creditdesk.auth.roles import Role
 
 MOST_ENTRIES = 10_000
@@ -25,8 +22,12 @@ class ClaimMapping:
     workspace: str = "workspace"
     roles: str = "roles"
     scopes: str = "scope || scp"
+    groups: str = "groups"
     managed_groups: str = "managed_groups"
     service: str = "idtyp == 'app' || gty == 'client-credentials'"  # Entra's and Auth0's marks of a program
+    email: str = "email"
+    email_verified: str = "email_verified"
+    name: str = "name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +39,80 @@ class Claims:
     roles: frozenset[Role]
     scopes: frozenset[str]
     managed_group_slugs: frozenset[str]
+    group_slugs: frozenset[str] | None = None
+    """The groups that the bearer is in; None where the token says nothing of groups."""
+    email: str | None = None
+    is_email_verified: bool = False
+    display_name: str | None = None
 
 
 class ClaimReader:
-    """The mapping compiled once, at boot."""
+    """The mapping compiled once, at boot, with whom it may speak for.
 
-    def __init__(self, mapping: ClaimMapping, role_map: Mapping[str, Role]) -> None:
+    `workspaces` are those that the issuer may name, None for any. With a map of groups only its entries count, each
+    under the slug that it leads to; without one, an entry is a slug.
+    """
+
+    def __init__(
+        self,
+        mapping: ClaimMapping,
+        role_map: Mapping[str, Role],
+        *,
+        workspaces: frozenset[str] | None = None,
+        group_map: Mapping[str, str] | None = None,
+        managed_group_map: Mapping[str, str] | None = None,
+    ) -> None:
         self._expressions = {
             field.name: _compiled(field.name, getattr(mapping, field.name)) for field in fields(mapping)
         }
         self._role_map = dict(role_map)
+        self._workspaces = workspaces
+        self._group_map = group_map
+        self._managed_group_map = managed_group_map
 
     def read(self, token_claims: Mapping[str, object]) -> Claims:
-        """Return what the claims say, or raise `Unauthenticated` if they name no subject or no workspace.
+        """Return what the claims say, or raise `Unauthenticated` if they name no subject or no workspace of theirs.
 
         Whatever else is missing or of another form gives nothing: no role, no scope, no group.
         """
-        found = {name: _searched(expression, token_claims) for name, expression in self._expressions.items()}
-        subject, workspace = _name(found["subject"]), _name(found["workspace"])
+        found = {name: expression.search(token_claims) for name, expression in self._expressions.items()}
+        subject = _name(found["subject"])
         if subject is None:
             raise Unauthenticated("the claims name no usable subject")
-        if workspace is None:
-            raise Unauthenticated("the claims name no usable workspace")
         roles = frozenset(self._role_map[entry] for entry in _texts(found["roles"]) if entry in self._role_map)
         if Role.SERVICE in roles or found["service"] is True:
             roles = frozenset({Role.SERVICE})  # also when it holds a person's role: never both
         scopes = found["scopes"]
         return Claims(
             subject=subject,
-            workspace_slug=workspace,
+            workspace_slug=self._workspace(found["workspace"]),
             roles=roles,
             scopes=frozenset(scopes.split() if isinstance(scopes, str) else _texts(scopes)),
-            managed_group_slugs=frozenset(filter(_name, _texts(found["managed_groups"]))),
+            managed_group_slugs=_slugs(found["managed_groups"], self._managed_group_map),
+            group_slugs=None if found["groups"] is None else _slugs(found["groups"], self._group_map),
+            email=_name(found["email"]),
+            is_email_verified=found["email_verified"] is True,
+            display_name=_name(found["name"]),
         )
+
+    def _workspace(self, found: object) -> str:
+        slug = _name(found)
+        if slug is None:
+            raise Unauthenticated("the claims name no usable workspace")
+        if self._workspaces is not None and slug not in self._workspaces:
+            raise Unauthenticated("the issuer may not speak for that workspace")
+        return slug
 
 
 def _texts(value: object) -> Iterator[str]:
     entries = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     return (entry for entry in islice(entries, MOST_ENTRIES) if isinstance(entry, str))
+
+
+def _slugs(value: object, group_map: Mapping[str, str] | None) -> frozenset[str]:
+    if group_map is None:
+        return frozenset(filter(_name, _texts(value)))
+    return frozenset(group_map[entry] for entry in _texts(value) if entry in group_map)
 
 
 def _name(value: object) -> str | None:
@@ -85,43 +122,8 @@ def _name(value: object) -> str | None:
     return None
 
 
-def _searched(expression: ParsedResult, token_claims: Mapping[str, object]) -> object:
+def _compiled(setting: str, expression: str) -> Expression:
     try:
-        found: object = expression.search(token_claims)
-    except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError):
-        # A function met a type that it does not take, such as `keys()` of a string: as if the claim were missing.
-        return None
-    return found
-
-
-def _compiled(setting: str, expression: str) -> ParsedResult:
-    try:
-        compiled = jmespath.compile(expression)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"The claim mapping {setting!r} is not a JMESPath expression: {expression!r}.") from error
-    # JMESPath would say so only when a token first reaches the call.
-    for name, arguments in _calls(compiled.parsed):
-        if not _is_known(name, arguments):
-            raise ValueError(
-                f"The claim mapping {setting!r} calls {name}() wrongly or it does not exist: {expression!r}."
-            )
-    return compiled
-
-
-def _calls(node: object) -> Iterator[tuple[str, int]]:
-    if not isinstance(node, dict):
-        return
-    if node["type"] == "function_expression":
-        yield node["value"], len(node["children"])
-    for child in node.get("children", ()):
-        yield from _calls(child)
-
-
-def _is_known(name: str, arguments: int) -> bool:
-    function = Functions.FUNCTION_TABLE.get(name)
-    if function is None:
-        return False
-    signature = function["signature"]
-    if signature and signature[-1].get("variadic"):
-        return arguments >= len(signature)
-    return arguments == len(signature)
+        return Expression(expression)
+    except ValueError as error:
+        raise ValueError(f"The claim mapping {setting!r} {error}.") from error

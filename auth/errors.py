@@ -20,6 +20,15 @@ class NoToken(Unauthenticated):
         super().__init__("no bearer token")
 
 
+class GroupsOverage(Unauthenticated):
+    """The token says that its groups did not fit into it: to go on without them would take from the bearer unseen."""
+
+    code = ErrorCode.GROUPS_OVERAGE
+
+    def __init__(self) -> None:
+        super().__init__("the groups did not fit into the token")
+
+
 class IssuerUnavailable(CreditError):  # noqa: N818 - the word of the API's error code
     """The identity provider cannot be reached and no keys of it are at hand, so no token can be checked."""
 

@@ -114,7 +114,7 @@ def _demo_settings(settings: Settings, port: int | None) -> Settings:
     """Return the settings with what belongs to the demo's own issuer, and with a quiet log unless one was asked for."""
     fields = Settings.model_fields
     update: dict[str, object] = {
-        name: fields[name].default for name in fields if name.startswith(("claim_", "oidc_", "role_map"))
+        name: fields[name].default for name in fields if name.startswith(("claim_", "oidc_", "issuers_", "role_map"))
     }
     if port is not None:
         update["port"] = port

@@ -27,7 +27,6 @@ from creditdesk.app.logs import JsonFormatter
 from creditdesk.app.main import create_app
 from creditdesk.app.metrics import Metrics
 from creditdesk.auth.authenticate import Authenticator
-from creditdesk.auth.claims import DEFAULT_ROLE_MAP, ClaimMapping
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.credits.hold_rules import hold_id
@@ -128,9 +127,7 @@ async def put_people(database: Database) -> None:
 def door_to(world: World, database: Database | None = None, site: Site | None = None) -> Iterator[Door]:
     """Put the app before a world; with its own way to the database, or to the issuer, where a test cuts that."""
     database, site = database or world.database, site or world.site
-    authenticator = Authenticator(
-        verifier=site.verifier, mapping=ClaimMapping(), role_map=DEFAULT_ROLE_MAP, database=database
-    )
+    authenticator = Authenticator(verifier=site.verifier, database=database)
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     metrics = Metrics()
     app = create_app(

@@ -119,13 +119,13 @@ def test_the_role_map_leads_from_their_names_to_our_roles() -> None:
 def test_an_issuer_needs_its_address_and_an_audience(missing: str) -> None:
     settings = load_settings({name: value for name, value in SERVING.items() if name != missing})
     with pytest.raises(SettingsError, match=missing):
-        settings.issuer()
+        settings.issuers()
 
 
 def test_the_issuer_is_what_the_settings_say() -> None:
-    issuer = load_settings(
+    [issuer] = load_settings(
         SERVING | {"CREDITDESK_OIDC_ALGORITHMS": "ES256", "CREDITDESK_OIDC_LEEWAY_SECONDS": "5"}
-    ).issuer()
+    ).issuers()
     assert (issuer.url, issuer.audiences) == ("https://issuer.example", frozenset({"urn:a", "urn:b"}))
     assert (issuer.algorithms, issuer.leeway) == (frozenset({"ES256"}), 5)
 

@@ -9,8 +9,9 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from creditdesk.auth.errors import IssuerUnavailable, Unauthenticated
+from creditdesk.auth.issuers import Issuer
 from creditdesk.auth.keys import key_table
-from creditdesk.auth.tokens import Issuer, TokenVerifier
+from creditdesk.auth.tokens import TokenVerifier
 from support.issuers import AUDIENCE, URL, Network, Site, run, signed_raw
 
 
@@ -69,11 +70,13 @@ def test_a_rotation_fails_no_request(site: Site) -> None:
 def test_a_flood_of_unknown_key_ids_causes_one_fetch_in_ten_seconds(site: Site) -> None:
     run(site.verifier.verify(site.token()))
 
+    payload = json.dumps(site.claims()).encode()
+
     async def flood() -> None:
         for number in range(200):
             header = {"alg": "RS256", "kid": f"made-up-{number}"}
             with pytest.raises(Unauthenticated):
-                await site.verifier.verify(signed_raw(site, header, b"{}"))
+                await site.verifier.verify(signed_raw(site, header, payload))
 
     run(flood())
     assert site.fetches == 2
@@ -149,18 +152,18 @@ def test_an_outage_at_first_start_is_unavailable_and_not_unauthenticated(site: S
         run(site.verifier.verify(site.token()))
     assert caught.value.code.name == "ISSUER_UNAVAILABLE"
     with pytest.raises(IssuerUnavailable):
-        run(site.verifier.check())
+        run(site.verifier.checks[""]())
     site.network.is_cut = False
     site.clock.advance(10)
-    run(site.verifier.check())
+    run(site.verifier.checks[""]())
     run(site.verifier.verify(site.token()))
     assert site.fetches == 2
 
 
 def test_the_check_is_content_with_keys_at_hand(site: Site) -> None:
-    run(site.verifier.check())
+    run(site.verifier.checks[""]())
     site.network.is_cut = True
-    run(site.verifier.check())
+    run(site.verifier.checks[""]())
     assert site.fetches == 1
 
 
@@ -182,7 +185,7 @@ def test_keys_are_not_fetched_in_the_clear_from_elsewhere(site: Site) -> None:
 def test_an_issuer_that_talks_nonsense_is_unavailable(site: Site, answer: bytes) -> None:
     http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=answer)))
     with pytest.raises(IssuerUnavailable):
-        run(TokenVerifier(Issuer(URL, frozenset({AUDIENCE})), http, now=site.clock).verify(site.token()))
+        run(TokenVerifier([Issuer(URL, frozenset({AUDIENCE}))], http, now=site.clock).verify(site.token()))
 
 
 def test_an_answer_that_is_too_large_is_not_read(site: Site) -> None:
@@ -194,7 +197,7 @@ def test_an_answer_that_is_too_large_is_not_read(site: Site) -> None:
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
     with pytest.raises(IssuerUnavailable):
-        run(TokenVerifier(Issuer(URL, frozenset({AUDIENCE})), http, now=site.clock).verify(site.token()))
+        run(TokenVerifier([Issuer(URL, frozenset({AUDIENCE}))], http, now=site.clock).verify(site.token()))
 
 
 def test_a_redirect_of_the_issuer_is_not_followed(site: Site) -> None:
@@ -206,7 +209,7 @@ def test_a_redirect_of_the_issuer_is_not_followed(site: Site) -> None:
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(redirect), follow_redirects=True)
     with pytest.raises(IssuerUnavailable):
-        run(TokenVerifier(Issuer(URL, frozenset({AUDIENCE})), http, now=site.clock).verify(site.token()))
+        run(TokenVerifier([Issuer(URL, frozenset({AUDIENCE}))], http, now=site.clock).verify(site.token()))
     assert asked == [f"{URL}/.well-known/openid-configuration"]
 
 
@@ -218,7 +221,7 @@ def against(discovery: dict[str, object], site: Site) -> TokenVerifier:
             return httpx.Response(200, json=site.issuer._keys.published() if is_jwks else discovery)  # noqa: SLF001 - what its /jwks serves
 
     http = httpx.AsyncClient(transport=Lying(site.issuer.app()))
-    return TokenVerifier(Issuer(URL, frozenset({AUDIENCE})), http, now=site.clock)
+    return TokenVerifier([Issuer(URL, frozenset({AUDIENCE}))], http, now=site.clock)
 
 
 def test_only_public_signature_keys_count_and_a_broken_one_spoils_nothing() -> None:

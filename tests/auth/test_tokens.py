@@ -11,7 +11,8 @@ from joserfc import jws
 from joserfc.jwk import RSAKey
 
 from creditdesk.auth.errors import Unauthenticated
-from creditdesk.auth.tokens import MOST_REMEMBERED, Issuer
+from creditdesk.auth.issuers import Issuer
+from creditdesk.auth.tokens import MOST_REMEMBERED
 from support.issuers import AUDIENCE, URL, Site, run, signed_raw, signing_key
 
 

@@ -11,7 +11,8 @@ from joserfc import jws
 from joserfc.jwk import RSAKey
 
 from creditdesk.app.demo.issuer import DemoClient, DemoIssuer, DemoPerson
-from creditdesk.auth.tokens import Issuer, TokenVerifier
+from creditdesk.auth.issuers import Issuer
+from creditdesk.auth.tokens import TokenVerifier
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class Site:
 
     def new_verifier(self, **changes: Any) -> TokenVerifier:
         settings = {"url": URL, "audiences": frozenset({AUDIENCE})} | changes
-        return TokenVerifier(Issuer(**settings), self.http, now=self.clock)
+        return TokenVerifier([Issuer(**settings)], self.http, now=self.clock)
 
     def claims(self, **changes: object) -> dict[str, object]:
         now = int(self.clock())

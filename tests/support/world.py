@@ -19,7 +19,6 @@ import psycopg
 
 from creditdesk.auth.authenticate import Authenticator
 from creditdesk.auth.callers import Callers
-from creditdesk.auth.claims import DEFAULT_ROLE_MAP, ClaimMapping
 from creditdesk.credits.amounts import MICRO
 from creditdesk.credits.controls import changing_controls, load_controls
 from creditdesk.credits.directory import (
@@ -503,7 +502,7 @@ class World:
 
 
 def _authenticator(database: Database, site: Site) -> Authenticator:
-    return Authenticator(verifier=site.verifier, mapping=ClaimMapping(), role_map=DEFAULT_ROLE_MAP, database=database)
+    return Authenticator(verifier=site.verifier, database=database)
 
 
 def _verifying_endpoint(database: Database, callers: Callers) -> GraphQLEndpoint:
