@@ -226,10 +226,13 @@ def _issuers_problems(settings: Settings) -> list[str]:
     if settings.issuers_json is None:
         return []
     # One way at a time: a setting that seems to count and does not is worse than one that is refused.
-    single = [name for name in settings.model_fields_set if name.startswith(("oidc_", "claim_", "role_map"))]
+    single = [
+        field.alias
+        for name, field in Settings.model_fields.items()
+        if name.startswith(("oidc_", "claim_", "role_map")) and getattr(settings, name) != field.default
+    ]
     if single:
-        variable = Settings.model_fields[min(single)].alias
-        return [f"CREDITDESK_ISSUERS: is set beside {variable}, which is for a single issuer: say it in the entry"]
+        return [f"CREDITDESK_ISSUERS: is set beside {single[0]}, which is for a single issuer: say it in the entry"]
     try:
         settings.issuers()
     except SettingsError as error:

@@ -1,5 +1,6 @@
 """What the README, the decisions and the locks say is so."""
 
+import json
 import re
 import stat
 import tomllib
@@ -116,6 +117,13 @@ def test_a_lock_holds_versions_and_hashes_and_no_place_to_get_them(lock: str) ->
     assert [line for line in lines if not pinned.fullmatch(line) and not hashed.fullmatch(line)] == []
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         assert not pinned.fullmatch(line) or hashed.fullmatch(following), f"{line} has no hash"
+
+
+def test_the_lock_of_node_holds_versions_and_hashes_and_no_place_to_get_them() -> None:
+    text = (ROOT / "tests" / "node" / "package-lock.json").read_text(encoding="utf-8")
+    assert "://" not in text, "run `npm run lock`"
+    packages = json.loads(text)["packages"]
+    assert [name for name, one in packages.items() if name and not one["integrity"].startswith("sha512-")] == []
 
 
 def test_the_locks_hold_what_pyproject_asks_for() -> None:
