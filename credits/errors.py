@@ -17,6 +17,8 @@ class ErrorCode(Enum):
     PAYLOAD_TOO_LARGE = "The request's body is larger than this server accepts."
     GRAPHQL_PARSE_FAILED = "The document is not GraphQL."
     GRAPHQL_VALIDATION_FAILED = "The document does not fit the schema."
+    QUERY_TOO_COMPLEX = "The document asks for too much at once. Split it, or ask for fewer items."
+    RATE_LIMITED = "The caller has asked for more than its share for now. Wait as long as `Retry-After` says."
     INVALID_INPUT = "A value is not of the form its type asks for."
     INVALID_ID = "An id is not one that this API gave out."
     INVALID_CURSOR = "A cursor is not one that this connection gave out, with the same order."
