@@ -85,6 +85,7 @@ class Answering:
         operation = prepared.operation(request.operation_name)
         if operation.operation not in allowed:
             raise _not_this_way(operation.operation, allowed)
+        self._documents.check_variables(request.variables)
         executor = _executor(prepared, operation, request, context)
         admission = Admission(request, prepared, operation, executor.variable_values.coerced, context)
         extensions: dict[str, object] = {}

@@ -1,35 +1,23 @@
-"""Documents, made ready once: parsed, looked over, validated, and remembered by their text."""
+"""Documents, made ready once: looked over, parsed, validated, and remembered by their text."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import (
-    ASTValidationRule,
-    DocumentNode,
-    GraphQLError,
-    GraphQLSchema,
-    OperationDefinitionNode,
-    parse,
-    specified_rules,
-    validate,
-)
-from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
-from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
 
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.incoming import RefusedError, malformed
+from creditdesk.graphql.protection.limits import STANDARD, DocumentLimits, QueryTooComplexError
+from creditdesk.graphql.protection.rules import rules_of, validated
+from creditdesk.graphql.protection.shape import look
+from creditdesk.graphql.protection.text import check_text, check_variables
 
 MOST_REMEMBERED = 512
-MOST_CHARACTERS_REMEMBERED = 1_048_576
+MOST_CHARACTERS_REMEMBERED = 262_144
+"""A document takes up to 280 bytes of memory for each of its characters."""
 LONGEST_REMEMBERED = 65_536
-
-RULES: tuple[type[ASTValidationRule], ...] = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
-"""What GraphQL asks of a document, and Strawberry of its inputs. Classes, made once."""
-
-Look = Callable[[DocumentNode], Collection[GraphQLError]]
-"""Looks at a document that is parsed and not yet validated, once for each text; an error that it returns refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +48,44 @@ class PreparedDocument:
 class Documents:
     """Prepares documents, and remembers those that came last: so many, of so many characters altogether."""
 
-    def __init__(self, schema: GraphQLSchema, *, looks: Sequence[Look] = (), most_tokens: int | None = None) -> None:
+    def __init__(self, schema: GraphQLSchema, limits: DocumentLimits = STANDARD) -> None:
+        self.limits = limits
         self._schema = schema
-        self._looks = looks
-        self._most_tokens = most_tokens
+        self._rules = rules_of(limits)
         self._remembered: OrderedDict[str, PreparedDocument] = OrderedDict()
         self._characters = 0
 
     def prepare(self, text: str) -> PreparedDocument:
-        """Return a document, with its errors if it is none or does not fit the schema."""
+        """Return a document, with its errors if it is none, does not fit the schema, or is beyond the limits."""
         known = self._remembered.get(text)
         if known is not None:
             self._remembered.move_to_end(text)
             return known
         try:
             prepared = self._prepared(text)
+        except QueryTooComplexError as error:
+            return PreparedDocument(None, (GraphQLError(error.message, original_error=error),))
         except (RecursionError, ValueError) as error:
             # How deep is too deep depends on the caller's own stack, so it is found out each time. ValueError: a number
             # of thousands of digits, which Python will not read.
             return PreparedDocument(None, (GraphQLError(str(error), original_error=error),))
-        self._remember(text, prepared)
+        if not prepared.errors:
+            # What is refused does not drive out what is used.
+            self._remember(text, prepared)
         return prepared
 
+    def check_variables(self, variables: Mapping[str, object] | None) -> None:
+        """Raise QueryTooComplexError for variables that would take long to read."""
+        check_variables(variables, self.limits)
+
     def _prepared(self, text: str) -> PreparedDocument:
+        # In this order: each step's work is bounded by what the steps before it have let pass.
+        check_text(text, self.limits)
         try:
-            document = parse(text, max_tokens=self._most_tokens)
+            document = parse(text)
         except GraphQLError as error:
             return PreparedDocument(None, (error,))
-        for look in self._looks:
-            if errors := look(document):
-                return PreparedDocument(document, tuple(errors))
-        errors = validate(self._schema, document, RULES, hide_suggestions=True)
+        errors = look(document, self.limits) or validated(self._schema, document, self._rules, self.limits.errors)
         operations = tuple(node for node in document.definitions if isinstance(node, OperationDefinitionNode))
         return PreparedDocument(document, tuple(errors), operations)
 

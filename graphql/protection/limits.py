@@ -1,16 +1,16 @@
 """How much a document may ask for. What is refused here costs little: nothing has been read for it yet."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from creditdesk.credits.errors import CreditError
 from creditdesk.graphql.enums import ErrorCode
+from creditdesk.graphql.incoming import RefusedError
 
 
-class QueryTooComplexError(CreditError):
+class QueryTooComplexError(RefusedError):
     """The document asks for too much at once. Split it, or ask for fewer items."""
 
-    code = ErrorCode.QUERY_TOO_COMPLEX
+    def __init__(self, message: str) -> None:
+        super().__init__(400, ErrorCode.QUERY_TOO_COMPLEX, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,22 @@ class DocumentLimits:
         return 1000 + 4 * self.tokens
 
 
+STANDARD = DocumentLimits()
+TRUSTED = DocumentLimits(
+    characters=10**7,
+    tokens=10**6,
+    fragments=10**4,
+    depth=200,
+    root_fields=1000,
+    fields=10**6,
+    aliases=10**4,
+    directives=10**4,
+    list_items=10**6,
+    comparisons=500_000,
+)
+"""For documents of our own: their validation takes as long as it takes."""
+
+
 def exceeded(what: str, most: int) -> QueryTooComplexError:
     """Return the refusal of a document that has more of something than it may."""
     return QueryTooComplexError(f"The document has too many {what}: {most} at most.")
-
-
-def named_limits(limits: DocumentLimits) -> Iterator[tuple[str, int]]:
-    """Return each limit with its name."""
-    for field in fields(limits):
-        yield field.name, getattr(limits, field.name)

@@ -18,6 +18,7 @@ from graphql import (
     SelectionSetNode,
     Source,
     TokenKind,
+    get_introspection_query,
     parse,
     specified_rules,
     validate,
@@ -25,6 +26,8 @@ from graphql import (
 from hypothesis import given, settings
 
 from creditdesk.credits.errors import CreditError, ErrorCode
+from creditdesk.graphql.errors import shown_error
+from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.protection.limits import DocumentLimits, QueryTooComplexError
 from creditdesk.graphql.protection.rules import rules_of, validated
 from creditdesk.graphql.protection.shape import CAP, Figures, look, shape_of
@@ -32,6 +35,14 @@ from creditdesk.graphql.protection.text import check_text, check_variables, has_
 from creditdesk.graphql.schema import schema
 from support.documents import core_schema
 from support.hostile import any_document, any_text, doubling, every_node
+
+NESTED = """
+query($range: RangeInput!, $groups: Int, $members: Int) { viewer { workspace { groups(first: $groups) { nodes { id name
+  usage(range: $range) { credits requests inputTokens cachedInputTokens outputTokens }
+  members(first: $members) { nodes { id displayName usage(range: $range) {
+    credits breakdown(by: [PRODUCT, MODEL]) { rows { product model credits } other { rowCount credits } }
+  } } }
+} } } } }"""
 
 LIMITS = DocumentLimits()
 FEW = settings(max_examples=60, deadline=None)
@@ -293,3 +304,46 @@ def test_every_rule_of_the_standard_is_among_ours() -> None:
     kept = {"OverlappingFieldsCanBeMergedRule"}
     assert set(names) - {rule.__name__ for rule in RULES} == kept
     assert any(issubclass(rule, OverlappingFieldsCanBeMergedRule) for rule in RULES)
+
+
+# All of it, as a request meets it.
+
+DOCUMENTS = Documents(SCHEMA)
+
+
+def codes(text: str) -> list[str]:
+    shown = [shown_error(error, unless=ErrorCode.GRAPHQL_VALIDATION_FAILED) for error in DOCUMENTS.prepare(text).errors]
+    return [error["extensions"]["code"] for error in shown]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * 40_000,
+        "{" * 1001,
+        doubling(90),
+        same_fields(80),
+        "{" + " viewer { subject }" * 21 + "}",
+        "query { __typename @a @a @a @a @a @a }",
+    ],
+    ids=lambda text: str(text)[:20],
+)
+def test_what_is_refused_says_so_by_one_code(text: str) -> None:
+    assert codes(text) == ["QUERY_TOO_COMPLEX"]
+
+
+def test_an_error_of_the_document_keeps_its_own_code() -> None:
+    assert codes("{ nothing }") == ["GRAPHQL_VALIDATION_FAILED"]
+    assert codes("{") == ["GRAPHQL_PARSE_FAILED"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        get_introspection_query(input_value_deprecation=True, directive_is_repeatable=True),
+        NESTED,
+    ],
+    ids=["introspection", "nested"],
+)
+def test_what_tools_and_integrations_ask_passes(text: str) -> None:
+    assert codes(text) == []

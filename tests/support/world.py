@@ -48,6 +48,7 @@ from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.endpoint import GraphQLEndpoint
 from creditdesk.graphql.ids import encode_id
 from creditdesk.graphql.prepared import Documents
+from creditdesk.graphql.protection.limits import TRUSTED
 from creditdesk.graphql.schema import core_schema
 from support.databases import FreshDatabase
 from support.issuers import URL, Site
@@ -511,7 +512,8 @@ def _verifying_endpoint(database: Database, callers: Callers) -> GraphQLEndpoint
         database=database,
         desk=desk,
         callers=callers,
-        answering=Answering(Documents(core_schema())),
+        # The documents of these tests are giants, made to select everything.
+        answering=Answering(Documents(core_schema(), TRUSTED)),
         max_body_bytes=MAX_BODY_BYTES,
     )
 
