@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from creditdesk.app.documents import stored_documents
 from creditdesk.app.health import Readiness, healthz
 from creditdesk.app.holds import PATH, HoldsEndpoint
 from creditdesk.app.logs import configure_logs
@@ -108,11 +109,12 @@ def app_from_settings(settings: Settings) -> Starlette:
     verifier = TokenVerifier(settings.issuers(), http)
     authenticator = Authenticator(verifier=verifier, database=database)
     desk = HoldDesk(database, lambda: datetime.now(UTC))
+    documents = Documents(core_schema())
     endpoint = GraphQLEndpoint(
         database=database,
         desk=desk,
         callers=Callers(authenticator),
-        answering=Answering(Documents(core_schema())),
+        answering=Answering(documents, stored=stored_documents(settings, documents)),
         max_body_bytes=settings.max_body_bytes,
     )
     holds = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)

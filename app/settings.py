@@ -109,6 +109,17 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         4194304, alias="CREDITDESK_MAX_BODY_BYTES", ge=1024, description="The largest request body accepted"
     )
+    documents: Annotated[Literal["any", "integrations", "trusted"], _Lower] = Field(
+        "any",
+        alias="CREDITDESK_DOCUMENTS",
+        description="Whose own GraphQL documents are executed: `any`, only those of `integrations` (programs), or only"
+        " `trusted` ones, which come along or are in CREDITDESK_DOCUMENTS_FILE",
+    )
+    documents_file: Path | None = Field(
+        None,
+        alias="CREDITDESK_DOCUMENTS_FILE",
+        description="A JSON object from ids to documents that are trusted, as code generators of clients write it",
+    )
     shutdown_seconds: int = Field(
         10, alias="CREDITDESK_SHUTDOWN_SECONDS", ge=1, le=3600, description="How long running requests may still take"
     )

@@ -14,6 +14,7 @@ from creditdesk.graphql.errors import shown_error
 from creditdesk.graphql.incoming import GraphQLRequest, RefusedError, malformed
 from creditdesk.graphql.prepared import Documents, PreparedDocument
 from creditdesk.graphql.schema import core_schema, schema
+from creditdesk.graphql.stored_documents import StoredDocuments, console_documents
 
 Extensions: TypeAlias = Mapping[str, object]
 
@@ -47,15 +48,18 @@ class Answer:
     executed: bool = True
     """False if nothing was executed: there are only errors then."""
     status: int = 200
-    """What HTTP says of a request that was refused; 200 also where only the document is wrong."""
+    """What HTTP says of it; 200 also where it is the document or its variables that are wrong."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answering:
     """Answers requests under the permissions of their context."""
 
-    def __init__(self, documents: Documents, checks: Sequence[Check] = ()) -> None:
+    def __init__(
+        self, documents: Documents, checks: Sequence[Check] = (), *, stored: StoredDocuments | None = None
+    ) -> None:
         self._documents = documents
+        self._stored = stored or StoredDocuments(console_documents().values())
         self._checks = checks
 
     async def answer(
@@ -77,11 +81,10 @@ class Answering:
 
         What is refused before execution is refused here: nothing has been resolved yet, and no row was read for it.
         """
-        if request.query is None:
-            raise malformed("`query` must be a string with a document in it.")
-        prepared = self._documents.prepare(request.query)
+        prepared = self._documents.prepare(self._stored.text_of(request, context.principal))
         if prepared.errors:
             raise RequestErrors(prepared.errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)
+        self._stored.keep(request)
         operation = prepared.operation(request.operation_name)
         if operation.operation not in allowed:
             raise _not_this_way(operation.operation, allowed)

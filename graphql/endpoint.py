@@ -16,10 +16,20 @@ from creditdesk.credits.errors import CreditError
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseUnavailable
-from creditdesk.graphql.answering import Answer, Answering, refusal
+from creditdesk.graphql.answering import READ, Answer, Answering, refusal
 from creditdesk.graphql.context import Context
 from creditdesk.graphql.enums import ErrorCode
-from creditdesk.graphql.incoming import RefusedError, malformed, request_of_json
+from creditdesk.graphql.incoming import RefusedError, malformed, request_of_json, request_of_parameters
+from creditdesk.graphql.media_types import GRAPHQL_RESPONSE, JSON, is_json, negotiated
+
+METHODS = ("GET", "HEAD", "POST")
+_ALLOW = ", ".join((*METHODS, "OPTIONS"))
+PREFLIGHT_HEADERS = (
+    "graphql-require-preflight",
+    "apollo-require-preflight",
+    "x-apollo-operation-name",
+    "x-creditdesk-csrf",
+)
 
 _DRAINED_BODIES = 8
 """A body that is too large is still read, up to this many times the limit, so that its sender gets to the answer."""
@@ -46,41 +56,59 @@ class GraphQLEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every answer is JSON."""
         request = Request(scope, receive)
+        if request.method == "OPTIONS":
+            await Response(status_code=204, headers={"allow": _ALLOW})(scope, receive, send)
+            return
         headers: list[tuple[bytes, bytes]] = []
+        media_type = negotiated(_listed(request, "accept"))
         try:
-            response = _response(await self._answered(request, headers))
+            answer = await self._answered(request, media_type, headers)
         except ClientDisconnect:
             return
         except RefusedError as error:
-            response = _response(refusal(error))
+            answer = refusal(error)
         except Unauthenticated as error:
-            response = _refused(401, error, {"www-authenticate": www_authenticate(error)})
+            answer = _refused(401, error, {"www-authenticate": www_authenticate(error)})
         except CrossSite as error:
-            response = _refused(403, error)
+            answer = _refused(403, error)
         except IssuerUnavailable as error:
-            response = _refused(503, error)
+            answer = _refused(503, error)
         except DatabaseUnavailable:
-            response = _response(refusal(RefusedError(503, ErrorCode.DATABASE_UNAVAILABLE)))
-        response.headers["cache-control"] = "private, no-store"
+            answer = refusal(RefusedError(503, ErrorCode.DATABASE_UNAVAILABLE))
+        response = _response(answer, media_type or JSON)
         response.raw_headers.extend(headers)
         await response(scope, receive, send)
 
-    async def _answered(self, request: Request, headers: list[tuple[bytes, bytes]]) -> Answer:
-        if request.method != "POST":
-            message = "GraphQL requests are sent with POST."
-            raise RefusedError(405, ErrorCode.MALFORMED_REQUEST, message, headers={"allow": "POST"})
+    async def _answered(self, request: Request, media_type: str | None, headers: list[tuple[bytes, bytes]]) -> Answer:
+        if request.method not in METHODS:
+            message = f"GraphQL requests are sent with {', '.join(METHODS)}."
+            raise RefusedError(405, ErrorCode.MALFORMED_REQUEST, message, headers={"allow": _ALLOW})
+        if media_type is None:
+            raise malformed(f"The answer is of type {JSON} or {GRAPHQL_RESPONSE}: accept one of them.", 406)
+        if request.method == "POST":
+            caller = await self._caller(request, headers)
+            asked = request_of_json(await self._json_body(request))
+            return await self._answering.answer(asked, self._context(caller))
+        if not any(request.headers.get(name) for name in PREFLIGHT_HEADERS):
+            # No browser sends them for another site unasked, so that no page elsewhere runs a query by a link.
+            raise malformed(f"A GET needs one of the headers {', '.join(PREFLIGHT_HEADERS)}, with any value.")
+        caller = await self._caller(request, headers)
+        asked = request_of_parameters(request.query_params.multi_items())
+        return await self._answering.answer(asked, self._context(caller), READ)
+
+    async def _caller(self, request: Request, headers: list[tuple[bytes, bytes]]) -> Principal:
         caller = await self._callers.caller_of(request.scope)
         headers += caller.headers  # of whatever is answered from here on, errors too
-        content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-        if content_type != "application/json":
-            raise malformed("The content type must be application/json.", 415)
-        asked = request_of_json(await self._body(request))
-        return await self._answering.answer(asked, self._context(caller.principal))
+        return caller.principal
 
     def _context(self, principal: Principal) -> Context:
         return Context(database=self._database, desk=self._desk, principal=principal, now=datetime.now(UTC))
 
-    async def _body(self, request: Request) -> bytes:
+    async def _json_body(self, request: Request) -> bytes:
+        if not is_json(request.headers.getlist("content-type")):
+            raise malformed(f"The content type must be {JSON}, in UTF-8.", 415)
+        if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise malformed("The body must not be compressed.", 415)
         chunks, size = [], 0
         async for chunk in request.stream():
             size += len(chunk)
@@ -93,14 +121,20 @@ class GraphQLEndpoint:
         return b"".join(chunks)
 
 
-def _response(answer: Answer) -> Response:
-    return Response(
-        orjson.dumps(answer.shown),
-        status_code=answer.status,
-        media_type="application/json",
-        headers=dict(answer.headers),
-    )
+def _listed(request: Request, name: str) -> str | None:
+    """Return a header, which may be sent in several lines (RFC 9110, section 5.3)."""
+    return ", ".join(request.headers.getlist(name)) or None
 
 
-def _refused(status: int, error: CreditError, headers: Mapping[str, str] | None = None) -> Response:
-    return _response(refusal(RefusedError(status, error.code, error.message, headers=headers)))
+def _response(answer: Answer, media_type: str) -> Response:
+    status = answer.status
+    if status == 200 and not answer.executed and media_type == GRAPHQL_RESPONSE:  # noqa: PLR2004 - OK
+        status = (
+            400  # Only this type tells a GraphQL server's answer from that of some proxy, so only there it says so.
+        )
+    headers = {"cache-control": "private, no-store", "vary": "Accept", **answer.headers}
+    return Response(orjson.dumps(answer.shown), status_code=status, media_type=media_type, headers=headers)
+
+
+def _refused(status: int, error: CreditError, headers: Mapping[str, str] | None = None) -> Answer:
+    return refusal(RefusedError(status, error.code, error.message, headers=headers))

@@ -1,7 +1,7 @@
 """What comes in, whichever way: a GraphQL request, read and checked, or a refusal with its HTTP status."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,25 +57,54 @@ def request_of_json(body: bytes) -> GraphQLRequest:
     return request_of(data)
 
 
+def request_of_parameters(parameters: Sequence[tuple[str, str]]) -> GraphQLRequest:
+    """Return the request that the parameters of a URL hold, or raise RefusedError."""
+    given: dict[str, object] = {}
+    for name, text in parameters:
+        if name in given:
+            raise malformed("A parameter is given twice.")
+        given[name] = _json_of(name, text) if name in {"variables", "extensions"} else text
+    return request_of(given)
+
+
 def request_of(data: object) -> GraphQLRequest:
     """Return the request that a JSON value stands for, or raise RefusedError."""
     if isinstance(data, list):
         raise malformed("Batches are not executed: send one request at a time.")
     if not isinstance(data, dict):
         raise malformed("The request must be a JSON object.")
-    query, variables, operation_name = data.get("query"), data.get("variables"), data.get("operationName")
-    extensions = data.get("extensions")
-    if not isinstance(query, str) or not query:
+    query, document_id = _text(data, "query"), _text(data, "documentId")
+    operation_name = _text(data, "operationName")
+    variables, extensions = _object(data, "variables"), _object(data, "extensions")
+    if query is not None and document_id is not None:
+        raise malformed("A request has a `query` or a `documentId`, not both.")
+    if query == "":
         raise malformed("`query` must be a string with a document in it.")
-    if not isinstance(variables, dict | None):
-        raise malformed("`variables` must be an object.")
-    if not isinstance(operation_name, str | None):
-        raise malformed("`operationName` must be a string.")
-    if not isinstance(extensions, dict | None):
-        raise malformed("`extensions` must be an object.")
-    if _has_nul((query, variables, extensions, operation_name)) or _ESCAPED_NUL.search(query):
+    texts = (query, document_id, operation_name, variables, extensions)
+    if _has_nul(texts) or (query is not None and _ESCAPED_NUL.search(query)):
         raise malformed("Text must not hold NUL characters.")
-    return GraphQLRequest(query, variables, operation_name or None, extensions or {})
+    return GraphQLRequest(query, variables, operation_name or None, extensions or {}, document_id)
+
+
+def _json_of(name: str, text: str) -> object:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise malformed(f"`{name}` is not JSON.") from error
+
+
+def _text(data: Mapping[str, object], name: str) -> str | None:
+    value = data.get(name)
+    if not isinstance(value, str | None):
+        raise malformed(f"`{name}` must be a string.")
+    return value
+
+
+def _object(data: Mapping[str, object], name: str) -> dict[str, Any] | None:
+    value = data.get(name)
+    if not isinstance(value, dict | None):
+        raise malformed(f"`{name}` must be an object.")
+    return value
 
 
 def _has_nul(value: object) -> bool:

@@ -37,12 +37,12 @@ class PreparedDocument:
                 return self.operations[0]
             if self.operations:
                 message = "The document has several operations: `operationName` says which."
-                raise RefusedError(400, ErrorCode.GRAPHQL_VALIDATION_FAILED, message)
-            raise malformed("The document has no operation.")
+                raise RefusedError(200, ErrorCode.GRAPHQL_VALIDATION_FAILED, message)
+            raise RefusedError(200, ErrorCode.GRAPHQL_VALIDATION_FAILED, "The document has no operation.")
         for operation in self.operations:
             if operation.name is not None and operation.name.value == name:
                 return operation
-        raise malformed("The document has no operation of that name.")
+        raise malformed("The document has no operation of that name.", 200)
 
 
 class Documents:
