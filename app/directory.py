@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,8 +15,14 @@ from creditdesk.app.database import running_database
 from creditdesk.app.failures import CommandFailed
 from creditdesk.app.settings import Settings
 from creditdesk.credits.directory import UserKind
-from creditdesk.credits.provisioning import Directory, NamedGroup, NamedUser, put_directory
+from creditdesk.credits.directory_changes import NamedGroup, NamedUser
+from creditdesk.credits.directory_plan import DirectoryUser
+from creditdesk.credits.permitted import Actor
+from creditdesk.credits.provisioning import Directory, NamedWorkspace, Synced, put_directory
 from creditdesk.db.connections import Database
+
+_ACTOR = Actor("SERVICE", "creditdesk directory", None)
+"""Who does it, as the audit trail says: whoever may run commands where the database's password is."""
 
 # Without control characters, NUL among them: PostgreSQL's text cannot hold that one.
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -47,7 +54,7 @@ class _User(_Part):
     email: _Text | None = None
     external_id: _Text | None = None
     kind: Literal["PERSON", "SERVICE_ACCOUNT"] = "PERSON"
-    active: bool = True
+    active: bool | None = None
     home_group: _Slug | None = None
     groups: list[_Slug] = []
     identities: list[_Identity] = []
@@ -62,53 +69,65 @@ class _File(_Part):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the file."""
     parser.add_argument("file", metavar="FILE", type=Path, help="JSON: a workspace, its groups and its users")
+    parser.add_argument(
+        "--deactivate-missing", action="store_true", help="deactivate every active person whom the file does not name"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be changed, and change nothing")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Put the directory in place; running it again with the same file changes nothing."""
-    directory = read_directory(arguments.file.read_bytes())
+    workspace, named = read_directory(arguments.file.read_bytes())
+    directory = replace(named, deactivate_missing=arguments.deactivate_missing, dry_run=arguments.dry_run)
     with running_database(settings, today=datetime.now(UTC).date()) as database:
-        asyncio.run(_put(database.dsn, directory))
-    sys.stdout.write(
-        f"{directory.slug}: {len(directory.groups)} groups and {len(directory.users)} users are in place\n"
-    )
+        synced = asyncio.run(_put(database.dsn, workspace, directory))
+    sys.stdout.write(f"{workspace.slug}: {_told(directory, synced)}\n")
     return 0
 
 
-def read_directory(content: bytes) -> Directory:
-    """Return the directory that a file describes; raise CommandFailed with where it is off."""
+def _told(directory: Directory, synced: Synced) -> str:
+    changes = (
+        f"{synced.groups_created} groups made and {synced.groups_changed} renamed, {synced.users_created} users made,"
+        f" {synced.users_changed} changed and {synced.users_deactivated} deactivated,"
+        f" {synced.identities_linked} identities linked"
+    )
+    if directory.dry_run:
+        return f"a dry run: {changes}"
+    return f"{len(directory.groups)} groups and {len(directory.users)} users are in place: {changes}"
+
+
+def read_directory(content: bytes) -> tuple[NamedWorkspace, Directory]:
+    """Return the workspace and the directory that a file describes; raise CommandFailed with where it is off."""
     try:
         file = _File.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise CommandFailed(f"{where}: {first['msg']}.") from None
-    return Directory(
-        slug=file.workspace.slug,
-        name=file.workspace.name,
-        zone=file.workspace.zone,
+    workspace = NamedWorkspace(file.workspace.slug, file.workspace.name, file.workspace.zone)
+    return workspace, Directory(
         groups=tuple(NamedGroup(group.slug, group.name) for group in file.groups),
         users=tuple(_named(user) for user in file.users),
     )
 
 
-def _named(user: _User) -> NamedUser:
-    return NamedUser(
+def _named(user: _User) -> DirectoryUser:
+    named = NamedUser(
         display_name=user.display_name,
         email=user.email,
         external_id=user.external_id,
         kind=UserKind[user.kind],
-        active=user.active,
         home_group=user.home_group,
         groups=tuple(dict.fromkeys(user.groups)),
-        identities=tuple((one.issuer, one.subject) for one in user.identities),
+        identities=tuple(dict.fromkeys((one.issuer, one.subject) for one in user.identities)),
     )
+    return DirectoryUser(named, user.active)
 
 
-async def _put(dsn: str, directory: Directory) -> None:
+async def _put(dsn: str, workspace: NamedWorkspace, directory: Directory) -> Synced:
     database = Database(dsn, max_connections=1, statement_timeout_seconds=60)
     await database.open()
     try:
-        await put_directory(database, directory, now=datetime.now(UTC))
+        return await put_directory(database, workspace, directory, actor=_ACTOR, now=datetime.now(UTC))
     finally:
         await database.close()

@@ -1,6 +1,8 @@
 """From an Authorization header to a principal."""
 
 import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
 from creditdesk.auth.claims import ClaimReader, Claims
@@ -38,7 +40,7 @@ class Authenticator:
         signed_in = await self._sign_ins.ask((claims.workspace_slug, token.issuer, claims.subject, managed))
         if signed_in is None:
             raise Unauthenticated("there is no such workspace")
-        return principal_from(claims, token.issuer, signed_in)
+        return principal_from(claims, token.issuer, signed_in, issued_at=issued_at(token.claims))
 
     async def _signed_in(self, asked: list[_Asked]) -> list[directory.SignIn | Exception | None]:
         distinct = list(dict.fromkeys(asked))
@@ -88,10 +90,30 @@ def bearer_token(authorization: str | None) -> str:
     return parts[1]
 
 
-def principal_from(claims: Claims, issuer: str, signed_in: directory.SignIn) -> Principal:
-    """Return the principal that the claims and the directory make together; a deactivated user is nobody."""
+def issued_at(token_claims: Mapping[str, object]) -> datetime | None:
+    """Return when a token says that it was issued; None where it does not say, or nothing that could be a moment."""
+    moment = token_claims.get("iat")
+    if isinstance(moment, bool) or not isinstance(moment, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(moment, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def principal_from(
+    claims: Claims, issuer: str, signed_in: directory.SignIn, *, issued_at: datetime | None
+) -> Principal:
+    """Return the principal that the claims and the directory make together.
+
+    A deactivated user is nobody, and so is whoever comes with what was issued, or a session that began, before the
+    user's sessions were ended; what does not say when it was issued counts as older.
+    """
     if not signed_in.active:
         raise Unauthenticated("the user is deactivated")
+    ended_at = signed_in.sessions_ended_at
+    if ended_at is not None and (issued_at is None or issued_at < ended_at):
+        raise Unauthenticated("the user's sessions were ended", "The session was ended. Sign in again.")
     return Principal(
         kind=PrincipalKind.SERVICE if Role.SERVICE in claims.roles else PrincipalKind.PERSON,
         issuer=issuer,

@@ -27,6 +27,7 @@ class Permission(Enum):
     CREDITS_REQUEST = "Ask for credits, and take one's own request back."
     REQUESTS_DECIDE = "Decide requests; as a group manager, those of the groups one manages, up to a ceiling."
     LIMITS_WRITE = "Set limits; as a group manager, each-user limits in the groups one manages, up to a ceiling."
+    PEOPLE_WRITE = "Change people, groups and who is in them, and end sessions."
     RATES_WRITE = "See and set the rate card."
     SETTINGS_WRITE = "See and change the workspace's settings."
     AUDIT_READ = "See the audit trail."
@@ -37,8 +38,10 @@ _DECIDER = frozenset({Permission.USAGE_READ, Permission.REQUESTS_DECIDE, Permiss
 
 GRANTED_BY_ROLE: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
-        Role.OWNER: _PERSON | _DECIDER | {Permission.RATES_WRITE, Permission.SETTINGS_WRITE, Permission.AUDIT_READ},
-        Role.ADMIN: _PERSON | _DECIDER | {Permission.AUDIT_READ},
+        Role.OWNER: _PERSON
+        | _DECIDER
+        | {Permission.PEOPLE_WRITE, Permission.RATES_WRITE, Permission.SETTINGS_WRITE, Permission.AUDIT_READ},
+        Role.ADMIN: _PERSON | _DECIDER | {Permission.PEOPLE_WRITE, Permission.AUDIT_READ},
         Role.BILLING: _PERSON | {Permission.USAGE_READ, Permission.RATES_WRITE},
         Role.ANALYST: _PERSON | {Permission.USAGE_READ},
         Role.GROUP_MANAGER: _PERSON | _DECIDER,  # policy narrows it to the groups they manage
@@ -52,6 +55,7 @@ GRANTED_BY_SCOPE: Mapping[str, Permission] = MappingProxyType(
         "usage:read": Permission.USAGE_READ,
         "usage:write": Permission.USAGE_WRITE,
         "limits:write": Permission.LIMITS_WRITE,
+        "members:write": Permission.PEOPLE_WRITE,
         "audit:read": Permission.AUDIT_READ,
     }
 )

@@ -27,6 +27,15 @@ class AuditAction(Enum):
     MULTIPLIER_ADDED = "A multiplier of a service tier was put on the rate card."
     MULTIPLIER_REMOVED = "A multiplier that had not come into effect was taken off the rate card."
     SETTINGS_CHANGED = "The workspace's settings were changed."
+    GROUP_CREATED = "A group was made."
+    GROUP_CHANGED = "A group was renamed."
+    USER_CREATED = "A user was made."
+    USER_CHANGED = "What is known of a user was changed, or the groups they are in."
+    USER_DEACTIVATED = "A user was deactivated: they lose access, and their sessions are ended."
+    USER_REACTIVATED = "A user was made active again."
+    SESSIONS_ENDED = "A user's sessions were ended: what began before is refused."
+    IDENTITY_LINKED = "A subject of an identity provider was linked to a user."
+    IDENTITY_UNLINKED = "A subject of an identity provider was unlinked from a user."
 
 
 @dataclass(frozen=True, slots=True)

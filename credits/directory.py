@@ -37,6 +37,8 @@ class SignIn:
     workspace: Workspace
     user_id: UUID | None
     active: bool
+    sessions_ended_at: datetime | None
+    """What began before this moment is over."""
     managed_groups: frozenset[UUID]
 
 
@@ -107,8 +109,8 @@ async def sign_in(
     if not rows:
         database.remembered.pop(workspace_slug, None)  # another sign-in may have found the same
         return None
-    *workspace_row, user_id, active, groups = rows[0]
-    return SignIn(Workspace(*workspace_row), user_id, active is not False, frozenset(groups))
+    *workspace_row, user_id, active, ended_at, groups = rows[0]
+    return SignIn(Workspace(*workspace_row), user_id, active is not False, ended_at, frozenset(groups))
 
 
 async def put_workspace(

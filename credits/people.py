@@ -27,6 +27,7 @@ class User:
     kind: UserKind
     active: bool
     home_group_id: UUID | None
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Group:
     id: UUID
     slug: str
     name: str
+    version: int
 
 
 class OrderedBy(Enum):
@@ -103,8 +105,8 @@ def _scope(permitted: PermittedScopes) -> dict[str, object]:
 
 
 def _user(row: Row) -> User:
-    user_id, display_name, email, external_id, kind, active, home_group_id = row
-    return User(user_id, display_name, email, external_id, UserKind[kind], active, home_group_id)
+    user_id, display_name, email, external_id, kind, active, home_group_id, version = row
+    return User(user_id, display_name, email, external_id, UserKind[kind], active, home_group_id, version)
 
 
 async def users_by_id(conn: Connection, permitted: PermittedScopes, ids: Collection[UUID]) -> dict[UUID, User]:

@@ -1,141 +1,171 @@
-"""Putting a whole directory in place: a workspace, its groups and its people, named as the company names them."""
+"""Putting a whole directory in place: groups and people as the company names them, in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from creditdesk.credits.directory import (
-    Identity,
-    NewGroup,
-    NewUser,
-    UserKind,
-    put_groups,
-    put_identities,
-    put_users,
-    put_workspace,
-    workspace_by_slug,
+from creditdesk.credits.controls import changing_controls
+from creditdesk.credits.directory import put_workspace, workspace_by_slug
+from creditdesk.credits.directory_changes import (
+    NamedGroup,
+    load_groups,
+    load_users,
+    write_groups,
+    write_identities,
+    write_users,
 )
-from creditdesk.credits.errors import InvalidInputError
-from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.credits.directory_plan import DirectoryUser, ItemError, Known, Plan, missing, planned
+from creditdesk.credits.errors import CreditError, ErrorCode, InvalidInputError
+from creditdesk.credits.event_rules import UserBy
+from creditdesk.credits.permitted import Actor, Authority
+from creditdesk.db.connections import Connection, Database
+
+MAX_ITEMS = 5000
 
 
-@dataclass(frozen=True, slots=True)
-class NamedGroup:
-    """A group, known by its slug."""
+class DirectorySizeError(CreditError):
+    """A directory has at most 5000 users and as many groups at once."""
 
-    slug: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class NamedUser:
-    """A user, known by the external id, or by the e-mail address where there is none; groups are slugs.
-
-    `identities` are pairs of an identity provider's issuer and the user's subject there.
-    """
-
-    display_name: str
-    email: str | None = None
-    external_id: str | None = None
-    kind: UserKind = UserKind.PERSON
-    active: bool = True
-    home_group: str | None = None
-    groups: tuple[str, ...] = ()
-    identities: tuple[tuple[str, str], ...] = ()
+    code = ErrorCode.DIRECTORY_SIZE
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A workspace with groups and users; what it does not name stays as it is."""
+    """Groups and users; what it does not name stays, but for the people whom `deactivate_missing` is about.
+
+    Those are every active person that it does not name, but for whoever hands it in. Service accounts stay. Where an
+    item has an error, nobody is deactivated: who is missing would not be known. A dry run changes nothing.
+    """
+
+    groups: tuple[NamedGroup, ...] = ()
+    users: tuple[DirectoryUser, ...] = ()
+    deactivate_missing: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NamedWorkspace:
+    """A workspace, known by its slug."""
 
     slug: str
     name: str
     zone: str
-    groups: tuple[NamedGroup, ...] = ()
-    users: tuple[NamedUser, ...] = ()
 
 
-async def put_directory(database: Database, directory: Directory, *, now: datetime) -> UUID:
-    """Make what is missing and change what is there, in one transaction; return the workspace's id.
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What was changed, or would be by a dry run, and which items were left out."""
 
-    Raises InvalidInputError for a user without a name to be known by, a group that is named nowhere, or names that two
-    share. Putting the same directory again changes nothing.
+    groups_created: int
+    groups_changed: int
+    users_created: int
+    users_changed: int
+    users_unchanged: int
+    users_deactivated: int
+    identities_linked: int
+    errors: tuple[ItemError, ...]
+
+
+class _DryRunError(Exception):
+    """Takes back what a dry run did: it does all that is to be done, so it cannot say anything else."""
+
+
+async def sync_directory(database: Database, authority: Authority, directory: Directory, *, now: datetime) -> Synced:
+    """Make what is missing and change what is there, in one transaction; raise DirectorySizeError.
+
+    An item that cannot be keeps no others out. The same directory again changes nothing.
     """
-    _check(directory)
-    workspace = await workspace_by_slug(database, directory.slug)
-    workspace_id = workspace.id if workspace else uuid4()
-    async with database.transaction(RowScope(DatabaseRole.ADMINISTRATOR, workspace_id)) as conn:
+    async with _transaction(database, authority, directory) as conn:
+        return await _sync(conn, authority, directory, now)
+
+
+async def put_directory(
+    database: Database, workspace: NamedWorkspace, directory: Directory, *, actor: Actor, now: datetime
+) -> Synced:
+    """Put a workspace and its directory in place, all of it or nothing.
+
+    Raise InvalidInputError for the first item that cannot be, and for a zone that is none or not the workspace's.
+    """
+    found = await workspace_by_slug(database, workspace.slug)
+    id_ = found.id if found else uuid4()
+    authority = Authority(id_, actor, everywhere=True, managed_groups=frozenset())
+    async with _transaction(database, authority, directory) as conn:
         await put_workspace(
-            conn, workspace_id=workspace_id, slug=directory.slug, name=directory.name, zone=directory.zone, now=now
+            conn, workspace_id=id_, slug=workspace.slug, name=workspace.name, zone=workspace.zone, now=now
         )
-        group_ids = await _put_groups(conn, workspace_id, directory, now)
-        users = await _known_users(conn, workspace_id, directory.users, group_ids)
-        if len({user.id for user in users}) < len(users):
-            raise InvalidInputError("Two are one user here: by the external id of one, by the e-mail of the other.")
-        await put_users(conn, workspace_id=workspace_id, users=users, now=now)
-        identities = [
-            Identity(issuer, subject, user.id)
-            for named, user in zip(directory.users, users, strict=True)
-            for issuer, subject in named.identities
-        ]
-        await put_identities(conn, workspace_id=workspace_id, identities=identities)
-    return workspace_id
+        synced = await _sync(conn, authority, directory, now)
+        if synced.errors:
+            first = synced.errors[0]
+            raise InvalidInputError(f"{'.'.join(first.path)}: {first.message}")
+    return synced
 
 
-def _check(directory: Directory) -> None:
-    for user in directory.users:
-        if not user.email and not user.external_id:
-            raise InvalidInputError(f"{user.display_name} has neither an e-mail address nor an external id.")
-    emails = [user.email.lower() for user in directory.users if user.email]
-    external_ids = [user.external_id for user in directory.users if user.external_id]
-    identities = [identity for user in directory.users for identity in user.identities]
-    slugs = [group.slug for group in directory.groups]
-    for what, names in (
-        ("e-mail address", emails),
-        ("external id", external_ids),
-        ("identity", identities),
-        ("slug", slugs),
-    ):
-        if len(set(names)) < len(names):
-            raise InvalidInputError(f"Two share one {what}.")
+@asynccontextmanager
+async def _transaction(database: Database, authority: Authority, directory: Directory) -> AsyncIterator[Connection]:
+    with suppress(_DryRunError):
+        async with database.transaction(authority.row_scope) as conn:
+            yield conn
+            if directory.dry_run:
+                raise _DryRunError
 
 
-async def _put_groups(conn: Connection, workspace_id: UUID, directory: Directory, now: datetime) -> dict[str, UUID]:
-    """Put the groups in place, and return the id of every group that the directory names."""
-    named = {slug for user in directory.users for slug in (*user.groups, user.home_group) if slug}
-    slugs = sorted(named | {group.slug for group in directory.groups})
-    ids: dict[str, UUID] = dict(await conn.rows("groups_named", workspace_id=workspace_id, slugs=slugs))
-    groups = [NewGroup(ids.setdefault(group.slug, uuid4()), group.slug, group.name) for group in directory.groups]
-    if unknown := named - ids.keys():
-        raise InvalidInputError(f"There is no group {min(unknown)}.")
-    await put_groups(conn, workspace_id=workspace_id, groups=groups, now=now)
-    return ids
+async def _sync(conn: Connection, authority: Authority, directory: Directory, now: datetime) -> Synced:
+    if max(len(directory.groups), len(directory.users)) > MAX_ITEMS:
+        raise DirectorySizeError
+    await changing_controls(conn, authority.workspace_id)
+    plan = planned(directory.groups, directory.users, await _known(conn, authority.workspace_id, directory))
+    if directory.deactivate_missing and not plan.errors:
+        await _plan_missing(conn, authority, plan)
+    await write_groups(conn, authority, plan.groups, now=now)
+    await write_users(conn, authority, [*plan.users, *plan.missing], now=now)
+    await write_identities(conn, authority, plan.identities, now=now)
+    return _synced(plan)
 
 
-async def _known_users(
-    conn: Connection, workspace_id: UUID, users: Sequence[NamedUser], group_ids: Mapping[str, UUID]
-) -> list[NewUser]:
-    """Give each user the id that they have, or a new one."""
-    rows = await conn.rows(
-        "users_charged",
-        workspace_id=workspace_id,
-        ids=[],
-        emails=[user.email.lower() for user in users if user.email],
-        external_ids=[user.external_id for user in users if user.external_id],
+async def _plan_missing(conn: Connection, authority: Authority, plan: Plan) -> None:
+    named = {change.id for change in plan.users} | plan.unchanged
+    everybody = await load_users(conn, authority.workspace_id, None)
+    plan.missing = list(missing(everybody, named, keeping=authority.actor.user_id))
+
+
+async def _known(conn: Connection, workspace_id: UUID, directory: Directory) -> Known:
+    users = [user.named for user in directory.users]
+    slugs = {slug for user in users for slug in (*user.groups, user.home_group) if slug}
+    names = [UserBy(email=user.email) for user in users if user.email]
+    names += [UserBy(external_id=user.external_id) for user in users if user.external_id]
+    found = await load_users(conn, workspace_id, names)
+    return Known(
+        groups=await load_groups(conn, workspace_id, slugs | {group.slug for group in directory.groups}),
+        by_external_id={one.named.external_id: one for one in found if one.named.external_id},
+        by_email={one.named.email: one for one in found if one.named.email},
+        identities=await _known_identities(conn, workspace_id, [one for user in users for one in user.identities]),
     )
-    by_external_id = {external_id: user_id for user_id, _, external_id, _ in rows if external_id}
-    by_email = {email: user_id for user_id, email, _, _ in rows if email}
-    return [
-        NewUser(
-            id=by_external_id.get(user.external_id) or by_email.get((user.email or "").lower()) or uuid4(),
-            display_name=user.display_name,
-            email=user.email,
-            external_id=user.external_id,
-            kind=user.kind,
-            home_group_id=group_ids[user.home_group] if user.home_group else None,
-            group_ids=tuple(group_ids[slug] for slug in user.groups),
-            active=user.active,
-        )
-        for user in users
-    ]
+
+
+async def _known_identities(
+    conn: Connection, workspace_id: UUID, identities: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], UUID]:
+    rows = await conn.rows(
+        "known_identities",
+        workspace_id=workspace_id,
+        issuers=[issuer for issuer, _ in identities],
+        subjects=[subject for _, subject in identities],
+    )
+    return {(issuer, subject): user_id for issuer, subject, user_id in rows}
+
+
+def _synced(plan: Plan) -> Synced:
+    created = sum(change.before is None for change in plan.users)
+    groups_created = sum(change.before is None for change in plan.groups)
+    return Synced(
+        groups_created=groups_created,
+        groups_changed=len(plan.groups) - groups_created,
+        users_created=created,
+        users_changed=len(plan.users) - created,
+        users_unchanged=len(plan.unchanged),
+        users_deactivated=len(plan.missing),
+        identities_linked=len(plan.identities),
+        errors=tuple(plan.errors),
+    )

@@ -8,7 +8,18 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, ForeignKeyConstraint, Index, Sequence, Uuid
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Sequence,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -47,6 +58,7 @@ class UserGroup(SQLModel, table=True):
     sort_name: str = words()
     created_at: datetime = moment()
     manager_ceiling: int | None = count(nullable=True)
+    version: int = Field(sa_type=Integer, sa_column_kwargs={"server_default": text("1")})
 
 
 class AppUser(SQLModel, table=True):
@@ -74,6 +86,9 @@ class AppUser(SQLModel, table=True):
     active: bool = True
     home_group_id: UUID | None = None
     created_at: datetime = moment()
+    version: int = Field(sa_type=Integer, sa_column_kwargs={"server_default": text("1")})
+    sessions_ended_at: datetime | None = moment(nullable=True)
+    """Tokens and sessions that began before this moment are refused."""
 
 
 class UserIdentity(SQLModel, table=True):

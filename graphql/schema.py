@@ -10,7 +10,9 @@ from strawberry.schema.config import StrawberryConfig
 from creditdesk.credits.errors import InvalidInputError
 from creditdesk.graphql import rates, usage_events
 from creditdesk.graphql.context import Info
+from creditdesk.graphql.directory_sync import DirectoryMutations
 from creditdesk.graphql.enums import Permission
+from creditdesk.graphql.group_mutations import GroupMutations
 from creditdesk.graphql.guards import requires
 from creditdesk.graphql.hold_mutations import HoldMutations, HoldQueries
 from creditdesk.graphql.ids import decode_id, decode_id_of
@@ -21,6 +23,7 @@ from creditdesk.graphql.request_mutations import RequestMutations
 from creditdesk.graphql.scalars import SCALARS
 from creditdesk.graphql.settings import SettingsMutations
 from creditdesk.graphql.simulations import SimulationQueries
+from creditdesk.graphql.user_mutations import UserMutations
 from creditdesk.graphql.workspace import Viewer, Workspace, WorkspaceBy
 
 MAX_NODES = 100
@@ -72,7 +75,15 @@ class Query(HoldQueries, SimulationQueries):
 
 
 @strawberry.type(description="Everything that can be changed.")
-class Mutation(HoldMutations, LimitMutations, RequestMutations, SettingsMutations):
+class Mutation(
+    DirectoryMutations,
+    GroupMutations,
+    HoldMutations,
+    LimitMutations,
+    RequestMutations,
+    SettingsMutations,
+    UserMutations,
+):
     """The ways in for changing."""
 
     @strawberry.mutation(

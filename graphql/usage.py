@@ -232,12 +232,19 @@ class Group(GroupLimits, CeilingOfGroup, GroupBudget, GroupRequests, Node):
 
     slug: str = strawberry.field(description="The group's short name.")
     name: str = strawberry.field(description="The group's name.")
+    version: int = strawberry.field(description="How often the group was changed, from 1: for `expectedVersion`.")
     group_id: strawberry.Private[UUID]
 
     @classmethod
     def of(cls, group: people.Group) -> "Group":
         """Show a group."""
-        return cls(id=encode_id("Group", group.id), slug=group.slug, name=group.name, group_id=group.id)
+        return cls(
+            id=encode_id("Group", group.id),
+            slug=group.slug,
+            name=group.name,
+            version=group.version,
+            group_id=group.id,
+        )
 
     @strawberry.field(description="Who is in the group now, as far as the caller may see them.")
     async def members(
@@ -279,6 +286,7 @@ class User(UserBudgets, UserRequests, Node):
     email: str | None = strawberry.field(description="The user's e-mail address, in lower case.")
     kind: UserKind = strawberry.field(description="A person or a service account.")
     active: bool = strawberry.field(description="Whether the user may sign in. What they used stays either way.")
+    version: int = strawberry.field(description="How often the user was changed, from 1: for `expectedVersion`.")
     user_id: strawberry.Private[UUID]
     home_group_id: strawberry.Private[UUID | None]
 
@@ -291,6 +299,7 @@ class User(UserBudgets, UserRequests, Node):
             email=user.email,
             kind=user.kind,
             active=user.active,
+            version=user.version,
             user_id=user.id,
             home_group_id=user.home_group_id,
         )

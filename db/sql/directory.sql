@@ -6,7 +6,7 @@ WHERE w.slug = %(slug)s::text;
 
 -- name: user_of_identity
 -- The workspace, who a token's subject is in it, and which of the named groups exist.
-SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active,
+SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active, u.sessions_ended_at,
   ARRAY(
     SELECT g.id
     FROM user_group AS g
@@ -45,27 +45,28 @@ ON CONFLICT (workspace_id, id) DO NOTHING;
 
 -- name: put_groups
 -- Make groups, or rename them.
-INSERT INTO user_group (workspace_id, id, slug, name, sort_name, created_at)
-SELECT %(workspace_id)s::uuid, g.id, g.slug, g.name, g.sort_name, %(now)s::timestamptz
+INSERT INTO user_group AS g (workspace_id, id, slug, name, sort_name, created_at)
+SELECT %(workspace_id)s::uuid, new.id, new.slug, new.name, new.sort_name, %(now)s::timestamptz
 FROM unnest(%(ids)s::uuid[], %(slugs)s::text[], %(names)s::text[], %(sort_names)s::text[])
-  AS g(id, slug, name, sort_name)
-ORDER BY g.id
+  AS new(id, slug, name, sort_name)
+ORDER BY new.id
 ON CONFLICT (workspace_id, id) DO UPDATE SET
   slug = excluded.slug,
   name = excluded.name,
-  sort_name = excluded.sort_name;
+  sort_name = excluded.sort_name,
+  version = g.version + 1;
 
 -- name: put_users
--- Make users, or change what is known of them.
-INSERT INTO app_user (
+-- Make users, or change what is known of them. Whoever is deactivated is signed out everywhere, for good.
+INSERT INTO app_user AS u (
   workspace_id, id, external_id, email, display_name, sort_name, kind, active, home_group_id, created_at)
-SELECT %(workspace_id)s::uuid, u.id, u.external_id, u.email, u.display_name, u.sort_name, u.kind, u.active,
-  u.home_group_id, %(now)s::timestamptz
+SELECT %(workspace_id)s::uuid, new.id, new.external_id, new.email, new.display_name, new.sort_name, new.kind, new.active,
+  new.home_group_id, %(now)s::timestamptz
 FROM unnest(
   %(ids)s::uuid[], %(external_ids)s::text[], %(emails)s::text[], %(names)s::text[], %(sort_names)s::text[],
   %(kinds)s::text[], %(active)s::boolean[], %(home_groups)s::uuid[]
-) AS u(id, external_id, email, display_name, sort_name, kind, active, home_group_id)
-ORDER BY u.id
+) AS new(id, external_id, email, display_name, sort_name, kind, active, home_group_id)
+ORDER BY new.id
 ON CONFLICT (workspace_id, id) DO UPDATE SET
   external_id = excluded.external_id,
   email = excluded.email,
@@ -73,7 +74,48 @@ ON CONFLICT (workspace_id, id) DO UPDATE SET
   sort_name = excluded.sort_name,
   kind = excluded.kind,
   active = excluded.active,
-  home_group_id = excluded.home_group_id;
+  home_group_id = excluded.home_group_id,
+  sessions_ended_at = CASE
+    WHEN u.active AND NOT excluded.active THEN %(now)s::timestamptz
+    ELSE u.sessions_ended_at
+  END,
+  version = u.version + 1;
+
+-- name: end_sessions
+-- Refuse a user's tokens and sessions that began before now.
+UPDATE app_user AS u
+SET sessions_ended_at = greatest(u.sessions_ended_at, %(now)s::timestamptz)
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = %(user_id)s::uuid;
+
+-- name: known_users
+-- Users as they are: those who are named by an id, an address or an external id, or everybody; groups by their slugs.
+SELECT u.id, u.version, u.display_name, u.email, u.external_id, u.kind, u.active,
+  (
+    SELECT h.slug
+    FROM user_group AS h
+    WHERE h.workspace_id = %(workspace_id)s::uuid
+      AND h.id = u.home_group_id
+  ),
+  ARRAY(
+    SELECT g.slug
+    FROM group_member AS m
+    JOIN user_group AS g
+      ON g.workspace_id = %(workspace_id)s::uuid
+      AND g.id = m.group_id
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.user_id = u.id
+    ORDER BY g.slug
+  )
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND (
+    %(everybody)s::boolean
+    OR u.id = ANY (%(ids)s::uuid[])
+    OR u.email = ANY (%(emails)s::text[])
+    OR u.external_id = ANY (%(external_ids)s::text[])
+  )
+ORDER BY u.id;
 
 -- name: drop_other_memberships
 -- Take users out of the groups that are not named for them.

@@ -57,7 +57,7 @@ AND (
 
 -- name: users_by_id
 -- The visible ones of these users.
-SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id
+SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version
 FROM app_user AS u
 WHERE u.workspace_id = %(workspace_id)s::uuid
   AND u.id = ANY (%(ids)s::uuid[])
@@ -67,7 +67,7 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
 
 -- name: users_by_address
 -- The visible user with this e-mail address, or with this external id.
-SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id
+SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version
 FROM app_user AS u
 WHERE u.workspace_id = %(workspace_id)s::uuid
   AND (u.email = %(email)s::text OR u.external_id = %(external_id)s::text)
@@ -101,7 +101,8 @@ WITH spent AS MATERIALIZED (
 SELECT scope.nth, page.*
 FROM unnest(%(scopes)s::uuid[]) WITH ORDINALITY AS scope(group_id, nth)
 CROSS JOIN LATERAL (
-  SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.number, u.sort_name
+  SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version, u.number,
+    u.sort_name
   FROM (
     SELECT u.*, %(credits_sign)s::integer * coalesce(spent.credits, 0) AS number
     FROM app_user AS u
@@ -135,7 +136,7 @@ GROUP BY scope.nth;
 
 -- name: groups_by_id
 -- The visible ones of these groups.
-SELECT g.id, g.slug, g.name
+SELECT g.id, g.slug, g.name, g.version
 FROM user_group AS g
 WHERE g.workspace_id = %(workspace_id)s::uuid
   AND g.id = ANY (%(ids)s::uuid[])
@@ -145,7 +146,7 @@ WHERE g.workspace_id = %(workspace_id)s::uuid
 
 -- name: groups_by_slug
 -- The visible group with this slug.
-SELECT g.id, g.slug, g.name
+SELECT g.id, g.slug, g.name, g.version
 FROM user_group AS g
 WHERE g.workspace_id = %(workspace_id)s::uuid
   AND g.slug = %(slug)s::text
@@ -155,7 +156,7 @@ WHERE g.workspace_id = %(workspace_id)s::uuid
 
 -- name: groups_of_users
 -- The visible groups that these users are in.
-SELECT m.user_id, g.id, g.slug, g.name
+SELECT m.user_id, g.id, g.slug, g.name, g.version
 FROM group_member AS m
 JOIN user_group AS g
   ON g.workspace_id = %(workspace_id)s::uuid
@@ -177,7 +178,7 @@ WITH spent AS MATERIALIZED (
     AND (%(everyone)s::boolean OR r.group_id = ANY (%(managed_groups)s::uuid[]))
   GROUP BY r.group_id
 )
-SELECT g.id, g.slug, g.name, g.number, g.sort_name
+SELECT g.id, g.slug, g.name, g.version, g.number, g.sort_name
 FROM (
   SELECT g.*, %(credits_sign)s::integer * coalesce(spent.credits, 0) AS number
   FROM user_group AS g

@@ -28,15 +28,15 @@ FILE: dict[str, Any] = {
     "users": [ANA, GATEWAY],
 }
 
-Put = Callable[[object], Any]
+Put = Callable[..., Any]
 
 
 @pytest.fixture
 def put(fresh_database: FreshDatabase, tmp_path: Path) -> Put:
-    def put_file(content: object) -> Any:
+    def put_file(content: object, *options: str) -> Any:
         file = tmp_path / "directory.json"
         file.write_text(json.dumps(content))
-        return creditdesk("directory", str(file), DATABASE_URL=fresh_database.server_dsn)
+        return creditdesk("directory", str(file), *options, DATABASE_URL=fresh_database.server_dsn)
 
     return put_file
 
@@ -54,14 +54,23 @@ def stored(database: FreshDatabase) -> list[tuple[object, ...]]:
 
 def test_a_directory_is_put_in_place_and_again_changes_nothing(fresh_database: FreshDatabase, put: Put) -> None:
     first = put(FILE)
-    assert (first.returncode, first.stdout) == (0, "initech: 2 groups and 2 users are in place\n")
+    assert (first.returncode, first.stdout) == (
+        0,
+        (
+            "initech: 2 groups and 2 users are in place: 2 groups made and 0 renamed, 2 users made, 0 changed and 0"
+            " deactivated, 1 identities linked\n"
+        ),
+    )
     expected = [
         ("initech", "Asia/Kolkata", "Ana Ávila", "ana avila", "ana@example.com", "e-1", "PERSON", True, "web",
          ["ml", "web"], ["ana"]),
         ("initech", "Asia/Kolkata", "Gateway", "gateway", None, "svc-1", "SERVICE_ACCOUNT", True, None, [], []),
     ]  # fmt: skip
     assert stored(fresh_database) == expected
-    assert put(FILE).returncode == 0
+    again = put(FILE)
+    assert again.stdout.endswith(
+        ": 0 groups made and 0 renamed, 0 users made, 0 changed and 0 deactivated, 0 identities linked\n"
+    )
     assert stored(fresh_database) == expected
 
 
@@ -124,3 +133,36 @@ def test_a_file_that_is_off_says_where(content: bytes, where: str) -> None:
     with pytest.raises(CommandFailed) as refused:
         read_directory(content)
     assert str(refused.value).startswith(f"{where}: ")
+
+
+def test_who_is_missing_from_the_file_is_deactivated_only_where_that_is_asked_for(
+    fresh_database: FreshDatabase, put: Put
+) -> None:
+    assert put(FILE).returncode == 0
+    alone = FILE | {"users": [{"displayName": "Ben", "email": "ben@example.com"}]}
+    preview = put(alone, "--deactivate-missing", "--dry-run")
+    assert (preview.returncode, preview.stdout) == (
+        0,
+        (
+            "initech: a dry run: 0 groups made and 0 renamed, 1 users made, 0 changed and 1 deactivated, 0 identities"
+            " linked\n"
+        ),
+    )
+    assert [row[2] for row in stored(fresh_database)] == ["Ana Ávila", "Gateway"]
+    assert put(alone).returncode == 0
+    assert [(row[2], row[7]) for row in stored(fresh_database)] == [
+        ("Ana Ávila", True),
+        ("Ben", True),
+        ("Gateway", True),
+    ]
+    assert put(alone, "--deactivate-missing").returncode == 0
+    # A program is nobody who could be missing.
+    assert [(row[2], row[7]) for row in stored(fresh_database)] == [
+        ("Ana Ávila", False), ("Ben", True), ("Gateway", True)
+    ]  # fmt: skip
+
+
+def test_a_dry_run_makes_no_workspace(fresh_database: FreshDatabase, put: Put) -> None:
+    assert put(FILE, "--dry-run").returncode == 0
+    with psycopg.connect(fresh_database.owner_dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM workspace").fetchone() == (0,)

@@ -518,6 +518,11 @@ def _verifying_endpoint(database: Database, callers: Callers) -> GraphQLEndpoint
     )
 
 
+def another_endpoint(database: Database, site: Site) -> GraphQLEndpoint:
+    """Return the endpoint of another server, with a pool and a memory of tokens of its own."""
+    return _verifying_endpoint(database, Callers(_authenticator(database, site)))
+
+
 @contextmanager
 def world_of(fresh: FreshDatabase, fill: Callable[[Database], Any] = _fill) -> Iterator[World]:
     """Fill a database, and put the endpoint before it."""
