@@ -506,9 +506,9 @@ MANIFEST: dict[str, dict[str, frozenset[str]]] = {
     "SetManagerCeilingSuccess": {"group": ONLY_BY_RECORDING},
     "Rate": {"id product model meter price effectiveFrom effectiveUntil": SEE_PRICES},
     "TierMultiplier": {"id product tier factor effectiveFrom effectiveUntil": SEE_PRICES},
-    "User": {"id displayName email kind active homeGroup groups usage budget budgets requests": SEE_SOMEBODY},
+    "User": {"id displayName email kind active version homeGroup groups usage budget budgets requests": SEE_SOMEBODY},
     "Group": {
-        "id slug name members budget memberLimit": SEE_SOMEBODY,
+        "id slug name version members budget memberLimit": SEE_SOMEBODY,
         "usage requests managerCeiling": SEE_GROUPS,
     },
     "Budget": {
@@ -548,7 +548,16 @@ MANIFEST: dict[str, dict[str, frozenset[str]]] = {
         "placeHold settleHold releaseHold placeHolds settleHolds releaseHolds": ONLY_BY_HOLDING,
         "setLimit setLimits removeLimit changeSettings setManagerCeiling": ONLY_BY_RECORDING,
         "requestCredits approveCreditRequest denyCreditRequest cancelCreditRequest": ONLY_BY_RECORDING,
+        "createUser updateUser deactivateUser reactivateUser endSessions setHomeGroup linkIdentity unlinkIdentity"
+        " createGroup updateGroup addGroupMembers removeGroupMembers syncDirectory": ONLY_BY_RECORDING,
     },
+    "ChangeUserSuccess": {"userId user": ONLY_BY_RECORDING},
+    "ChangeGroupSuccess": {"groupId group": ONLY_BY_RECORDING},
+    "SyncDirectorySuccess": {
+        "groupsCreated groupsChanged usersCreated usersChanged usersUnchanged usersDeactivated identitiesLinked"
+        " errors": ONLY_BY_RECORDING
+    },
+    "DirectoryItemError": {"path code message": ONLY_BY_RECORDING},
     "Hold": {
         "id source externalId product model amount state placedAt expiresAt overage": SEE_SOMEBODY | {"WRITER"},
         "user": SEE_SOMEBODY,
