@@ -1,5 +1,6 @@
 """Builds the ASGI app from settings: the only module that sees everything, and imported by nobody."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -51,15 +52,13 @@ def create_app(
 
     def count(path: str, status: str, seconds: float) -> None:
         metrics.count_request(path=path, status=status, seconds=seconds)
-        if metrics.is_shared:
-            metrics.note_pool(pool_use(database))  # whichever worker is asked for the page
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with http:
             await database.open()
             try:
-                async with kept_up(database):
+                async with kept_up(database, metrics):
                     yield
             finally:
                 await database.close()
@@ -132,4 +131,17 @@ def app_from_environment() -> Starlette:
     """Return the app of the environment's settings: the factory that uvicorn's workers call."""
     settings = load_settings()
     configure_logs(level=settings.log_level, form=settings.log_format)
-    return app_from_settings(settings)
+    app = app_from_settings(settings)
+    _spare_what_stays()
+    return app
+
+
+def _spare_what_stays() -> None:
+    """Have the collector look for cycles among what requests leave behind, more seldom, and not in all that stays.
+
+    Requests of the same moment are many small objects, nearly all of which go by themselves: looking for cycles after
+    every 700 of them took a tenth of the time of a busy server.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -6,25 +6,37 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from creditdesk.app.metrics import Metrics
 from creditdesk.credits.changes import trim_outbox
 from creditdesk.credits.partitions import make_partitions_ahead
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseError
+from creditdesk.db.readiness import pool_use
 
 SECONDS_BETWEEN = 6 * 3600
 SECONDS_BETWEEN_TRIMS = 300
+SECONDS_BETWEEN_NOTES = 1
 _SECONDS_AFTER_FAILURE = 60
 
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def kept_up(database: Database) -> AsyncIterator[None]:
-    """Keep the database ready for the months to come, and the outbox short, while the block lasts."""
+async def kept_up(database: Database, metrics: Metrics) -> AsyncIterator[None]:
+    """Keep the database ready for the months to come, and the outbox short, while the block lasts.
+
+    Where workers share their metrics each notes how busy its pool is, whichever is asked for the page.
+    """
+
+    async def note_pool(database: Database) -> None:
+        metrics.note_pool(pool_use(database))
+
     tasks = [
         asyncio.create_task(_again_and_again(_make_partitions, database, SECONDS_BETWEEN)),
         asyncio.create_task(_again_and_again(_trim, database, SECONDS_BETWEEN_TRIMS)),
     ]
+    if metrics.is_shared:
+        tasks.append(asyncio.create_task(_again_and_again(note_pool, database, SECONDS_BETWEEN_NOTES)))
     try:
         yield
     finally:

@@ -129,7 +129,7 @@ class Database:
             # Pages are in memory or on a disk that seeks for nothing: with the default of 4 a hundred users' days are
             # read by going through everybody's.
             "SET random_page_cost = 1.1; SET timezone = 'UTC'; SET statement_timeout = %s;"
-            " SET idle_in_transaction_session_timeout = '60s'",
+            " SET standard_conforming_strings = on; SET idle_in_transaction_session_timeout = '60s'",
             (self._statement_timeout,),
         )
 

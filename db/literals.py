@@ -4,11 +4,12 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
 from psycopg import sql
 
 _PLAIN = frozenset({UUID, date, int, bool, type(None)})
-"""What PostgreSQL reads as Python writes it."""
+"""What PostgreSQL reads in an array as JSON writes it."""
 
 
 def literal(value: object, connection: psycopg.AsyncConnection[Any]) -> str:
@@ -28,8 +29,21 @@ def literal(value: object, connection: psycopg.AsyncConnection[Any]) -> str:
             return sql.Literal(value).as_string(connection)
 
 
-def _array_literal(values: list[object]) -> str | None:
-    """Write ids, days, numbers, truths and nulls as an array; return None where there is anything else among them."""
-    if not all(type(value) in _PLAIN for value in values):
-        return None
-    return "'{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}'"
+def _array_literal(values: list[Any]) -> str | None:
+    """Write values that are all plain, or all words or nulls, as an array; return None for any others."""
+    kinds = set(map(type, values))
+    if kinds <= _PLAIN:
+        try:
+            return f"'{{{orjson.dumps(values)[1:-1].decode()}}}'"
+        except TypeError:  # a number beyond 64 bits: PostgreSQL says so itself
+            return None
+    if kinds <= {str, type(None)}:
+        return _array_of_words(values)
+    return None
+
+
+def _array_of_words(values: list[str | None]) -> str | None:
+    """Write words as an array: each in quotes, with a backslash before what is special there."""
+    quoted = ["NULL" if word is None else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in values]
+    text = ",".join(quoted).replace("'", "''")
+    return None if "\0" in text else f"'{{{text}}}'"

@@ -903,6 +903,6 @@ def test_a_process_s_log_and_metrics_hold_no_hold_s_id(site: Served, door: Door)
     id_, page = asyncio.run(ask())
     assert id_ not in page
     assert '{path="/v1/holds/{id}/release",status="200"}' in page
-    wait_until(lambda: '"path": "/v1/holds/{id}/release"' in site.server.logged(), "logged")
+    wait_until(lambda: '"path":"/v1/holds/{id}/release"' in site.server.logged(), "logged")
     assert id_ not in site.server.logged()
     assert site.token not in site.server.logged()
