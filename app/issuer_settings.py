@@ -108,6 +108,8 @@ def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _named_issuer(name: str, entry: object) -> Issuer:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r}: a name is of lower-case letters, digits, - and _")
+    if not isinstance(entry, dict):
+        raise ValueError(f"{name}: must be a JSON object")  # noqa: TRY004 - of what is written
     try:
         return _issuer(name, _Entry.model_validate(entry))
     except ValidationError as error:
