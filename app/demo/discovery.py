@@ -9,6 +9,8 @@ def discovery_document(url: str, scopes: Iterable[str]) -> dict[str, object]:
         "issuer": url,
         "authorization_endpoint": f"{url}/authorize",
         "token_endpoint": f"{url}/token",
+        "end_session_endpoint": f"{url}/end-session",
+        "revocation_endpoint": f"{url}/revoke",
         "jwks_uri": f"{url}/jwks",
         "scopes_supported": sorted(scopes),
         "response_types_supported": ["code"],

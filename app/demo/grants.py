@@ -96,6 +96,20 @@ class Grants:
             return None
         return family.consent, name
 
+    def end_family(self, token: str, *, client_id: str) -> None:
+        """End the family of a refresh token of this client; anybody else's stays."""
+        family = self._families.get(token.partition(".")[0])
+        if family is not None and family.consent.client_id == client_id:
+            del self._families[token.partition(".")[0]]
+
+    def end_all(self, *, subject: str, client_id: str) -> None:
+        """End all refresh tokens that somebody has let a client have."""
+        self._families = {
+            name: family
+            for name, family in self._families.items()
+            if (family.consent.subject, family.consent.client_id) != (subject, client_id)
+        }
+
     def _forget_expired(self) -> None:
         now = self._now()
         self._codes = {code: known for code, known in self._codes.items() if known.until > now}

@@ -30,6 +30,7 @@ from creditdesk.app.demo.oauth_requests import (
     granted_scopes,
     read_form,
 )
+from creditdesk.app.demo.sign_outs import SignOuts
 from creditdesk.app.demo.signing_keys import SigningKeys
 
 TOKEN_LIFETIME = timedelta(hours=1)
@@ -55,6 +56,7 @@ class DemoClient:
     client_id: str
     secret: str | None = None
     redirect_uris: tuple[str, ...] = ()
+    sign_out_uris: tuple[str, ...] = ()
     grants: frozenset[str] = frozenset({"authorization_code", "refresh_token"})
     scopes: frozenset[str] = frozenset()
     claims: Mapping[str, object] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class DemoIssuer:
         self._token_lifetime = token_lifetime
         self._now = now
         self._grants = Grants(now)
+        self._sign_outs = SignOuts(self._grants, self._keys, self._clients, self._known_client)
 
     def app(self) -> Starlette:
         """Return the ASGI app; it answers to its own host name only, and to pages of its clients."""
@@ -105,6 +108,7 @@ class DemoIssuer:
                 Route("/jwks", self._jwks),
                 Route("/authorize", self._authorize),
                 Route("/token", self._token, methods=["POST"]),
+                *self._sign_outs.routes(),
             ],
             middleware=[
                 # A page elsewhere that points its own name at 127.0.0.1 gets nothing.
