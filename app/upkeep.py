@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from creditdesk.app.metrics import Metrics
 from creditdesk.credits.changes import trim_outbox
 from creditdesk.credits.partitions import make_partitions_ahead
+from creditdesk.credits.sessions import remove_expired_sessions
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseError
 from creditdesk.db.readiness import pool_use
@@ -16,14 +18,15 @@ from creditdesk.db.readiness import pool_use
 SECONDS_BETWEEN = 6 * 3600
 SECONDS_BETWEEN_TRIMS = 300
 SECONDS_BETWEEN_NOTES = 1
+SECONDS_BETWEEN_REMOVALS = 900
 _SECONDS_AFTER_FAILURE = 60
 
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def kept_up(database: Database, metrics: Metrics) -> AsyncIterator[None]:
-    """Keep the database ready for the months to come, and the outbox short, while the block lasts.
+async def kept_up(database: Database, metrics: Metrics, *, session_idle: timedelta) -> AsyncIterator[None]:
+    """Keep the database ready for the months to come, the outbox short, and sessions that have expired out of it.
 
     Where workers share their metrics each notes how busy its pool is, whichever is asked for the page.
     """
@@ -34,6 +37,9 @@ async def kept_up(database: Database, metrics: Metrics) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(_again_and_again(_make_partitions, database, SECONDS_BETWEEN)),
         asyncio.create_task(_again_and_again(_trim, database, SECONDS_BETWEEN_TRIMS)),
+        asyncio.create_task(
+            _again_and_again(partial(_remove_expired, idle=session_idle), database, SECONDS_BETWEEN_REMOVALS)
+        ),
     ]
     if metrics.is_shared:
         tasks.append(asyncio.create_task(_again_and_again(note_pool, database, SECONDS_BETWEEN_NOTES)))
@@ -65,3 +71,10 @@ async def _make_partitions(database: Database) -> None:
 
 async def _trim(database: Database) -> None:
     await trim_outbox(database, now=datetime.now(UTC))
+
+
+async def _remove_expired(database: Database, *, idle: timedelta) -> None:
+    now = datetime.now(UTC)
+    removed = await remove_expired_sessions(database, now=now, seen_since=now - idle)
+    if removed:
+        _log.info("removed %d sessions that had expired", removed)

@@ -21,13 +21,13 @@ BY_WORKSPACE = (
     "user_group", "app_user", "user_identity", "group_member", "usage_event", "usage_event_key",
     "rollup_user_detail_day", "rollup_user_day", "rollup_user_month", "rollup_group_day", "rollup_group_hour",
     "workspace_settings", "credit_limit", "balance_kind", "balance", "hold", "credit_request", "rate",
-    "rate_multiplier", "audit_entry",
+    "rate_multiplier", "audit_entry", "browser_session",
 )  # fmt: skip
 TABLES = ("workspace", *BY_WORKSPACE)
 APPEND_ONLY = ("usage_event", "usage_event_key", "balance_kind", "rate", "rate_multiplier", "audit_entry")
 """What nobody ever changes. A rate that has not come into effect may be taken back."""
-DELETED = ("group_member", "credit_limit", "rate", "rate_multiplier")
-NOT_OF_MEMBERS = ("usage_event_key", "rate", "rate_multiplier", "audit_entry")
+DELETED = ("group_member", "credit_limit", "rate", "rate_multiplier", "browser_session")
+NOT_OF_MEMBERS = ("usage_event_key", "rate", "rate_multiplier", "audit_entry", "browser_session")
 """What members have no privilege on."""
 COMMON = ("user_group", "workspace_settings", "balance_kind")
 """What is nobody's own, and every member may read."""
@@ -215,6 +215,9 @@ COLUMNS = {
     " VALUES ('{other}', '{user}', 'x', 'x', 'TASK', 1, now(), now())",
     "rate_multiplier": "(workspace_id, id, product, tier, millionths, effective_from, set_at)"
     " VALUES ('{other}', '{user}', 'x', 'x', 1, now(), now())",
+    "browser_session": "(workspace_id, id, issuer, subject, secret_hash, created_at, renewed_at, seen_at, expires_at,"
+    " tokens, tokens_version, tokens_expire_at)"
+    " VALUES ('{other}', '{user}', 'x', 'x', '', now(), now(), now(), now(), 'x', 1, now())",
     "audit_entry": "(workspace_id, at, actor_kind, actor_subject, action, object_type, object_id)"
     " VALUES ('{other}', now(), 'x', 'x', 'x', 'x', '{user}')",
 }
@@ -422,4 +425,5 @@ def test_the_context_is_read_by_stable_plain_functions(world: World) -> None:
         ("period_first_day", "i", "sql", False),
         ("place_holds", "v", "plpgsql", False),
     ]
-    assert rows == sorted([*context, *spending, ("ensure_usage_partitions", "v", "plpgsql", True)])
+    assert rows == sorted([*context, *spending, ("ensure_usage_partitions", "v", "plpgsql", True),
+                           ("remove_expired_sessions", "v", "sql", True)])  # fmt: skip
