@@ -1,9 +1,9 @@
 """Builds the ASGI app from settings: the only module that sees everything, and imported by nobody."""
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 from starlette.applications import Starlette
@@ -14,6 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from creditdesk.app.browsers import browsers_from_settings
+from creditdesk.app.cross_origin import CrossOrigin
 from creditdesk.app.documents import stored_documents
 from creditdesk.app.health import Readiness, healthz
 from creditdesk.app.holds import PATH, HoldsEndpoint
@@ -23,7 +25,8 @@ from creditdesk.app.middleware import RequestMiddleware, Shortcut, error_respons
 from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
 from creditdesk.app.upkeep import kept_up
 from creditdesk.auth.authenticate import Authenticator
-from creditdesk.auth.callers import Callers
+from creditdesk.auth.browsers import SessionLifetimes
+from creditdesk.auth.origins import Origins
 from creditdesk.auth.tokens import TokenVerifier
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_desk import HoldDesk
@@ -34,6 +37,9 @@ from creditdesk.graphql.endpoint import GraphQLEndpoint
 from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.schema import core_schema
 
+_NO_ORIGINS = Origins()
+_SESSION_IDLE = SessionLifetimes().idle
+
 
 def create_app(
     *,
@@ -43,6 +49,9 @@ def create_app(
     graphql_endpoint: ASGIApp,
     holds_endpoint: ASGIApp,
     metrics: Metrics,
+    routes: Sequence[Route] = (),
+    origins: Origins = _NO_ORIGINS,
+    session_idle: timedelta = _SESSION_IDLE,
 ) -> Starlette:
     """Return the app around its two endpoints; its lifespan opens the pool, and closes it and the HTTP client."""
 
@@ -58,7 +67,7 @@ def create_app(
         async with http:
             await database.open()
             try:
-                async with kept_up(database, metrics):
+                async with kept_up(database, metrics, session_idle=session_idle):
                     yield
             finally:
                 await database.close()
@@ -71,12 +80,14 @@ def create_app(
     app = Starlette(
         routes=[
             Route("/graphql", graphql_endpoint),
+            *routes,
             Route("/healthz", healthz),
             Route("/readyz", readiness.readyz),
             Route("/metrics", metrics_page),
         ],
         middleware=[
             Middleware(RequestMiddleware, count=count),
+            Middleware(CrossOrigin, origins=origins),
             Middleware(Shortcut, path=PATH, leads_to=holds_endpoint),
         ],
         exception_handlers={HTTPException: _outside_of_graphql},
@@ -108,11 +119,12 @@ def app_from_settings(settings: Settings) -> Starlette:
     verifier = TokenVerifier(settings.issuers(), http)
     authenticator = Authenticator(verifier=verifier, database=database)
     desk = HoldDesk(database, lambda: datetime.now(UTC))
+    browsers = browsers_from_settings(settings, database=database, authenticator=authenticator)
     documents = Documents(core_schema())
     endpoint = GraphQLEndpoint(
         database=database,
         desk=desk,
-        callers=Callers(authenticator),
+        callers=browsers.callers,
         answering=Answering(documents, stored=stored_documents(settings, documents)),
         max_body_bytes=settings.max_body_bytes,
     )
@@ -124,6 +136,9 @@ def app_from_settings(settings: Settings) -> Starlette:
         graphql_endpoint=endpoint,
         holds_endpoint=holds,
         metrics=Metrics(shared=shared_metrics_directory()),
+        routes=browsers.routes,
+        origins=settings.origins,
+        session_idle=settings.session_lifetimes.idle,
     )
 
 

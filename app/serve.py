@@ -45,6 +45,7 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM, or raise KeyboardInterrupt after Ctrl-C; requests under way are finished first."""
     settings.issuers()
+    settings.registration()
     with running_database(settings, today=datetime.now(UTC).date()) as database:
         asyncio.run(_check(database.dsn))
         chosen = settings.model_copy(update={"database_url": SecretStr(database.dsn)})

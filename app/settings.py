@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from creditdesk.app.failures import CommandFailed
 from creditdesk.app.issuer_settings import read_issuers
 from creditdesk.app.setting_values import asymmetric, issuer_url, json_role_map, listed, postgresql_url
+from creditdesk.app.sign_in_settings import SignInSettings
+from creditdesk.auth.browsers import Registration
 from creditdesk.auth.claims import DEFAULT_ROLE_MAP, ClaimMapping, ClaimReader
 from creditdesk.auth.issuers import Issuer
 from creditdesk.auth.roles import Role
@@ -42,7 +44,7 @@ _Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) e
 _Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
-class Settings(BaseSettings):
+class Settings(SignInSettings, BaseSettings):
     """Every setting, checked; each field knows its variable, its default and its sentence."""
 
     model_config = SettingsConfigDict(
@@ -170,6 +172,13 @@ class Settings(BaseSettings):
             ),
         )
 
+    def registration(self) -> Registration | None:
+        """Return what the identity provider knows us as, or None where browsers do not sign in."""
+        try:
+            return self.registered_at(self.issuers())
+        except ValueError as error:
+            raise SettingsError(f"CREDITDESK_SIGN_IN_ISSUER: {error}.") from None
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -190,7 +199,8 @@ def _text(value: object) -> str | None:
         case tuple():
             return ",".join(value)
         case dict():
-            return json.dumps({theirs: role.name for theirs, role in value.items()})
+            written = {key: one.name if isinstance(one, Role) else one for key, one in value.items()}
+            return json.dumps(written) if written else None
         case _:
             return str(value)
 
@@ -211,7 +221,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         # The message only: pydantic's own text would quote the value.
         problems += [f"{off['loc'][0]}: {off['msg'].removeprefix('Value error, ')}" for off in error.errors()]
-    problems += [] if settings is None else [*_claim_problems(settings), *_issuers_problems(settings)]
+    if settings is not None:
+        problems += [*_claim_problems(settings), *_issuers_problems(settings), *settings.sign_in_problems()]
     if settings is None or problems:
         raise SettingsError("; ".join(problems) + ".") from None
     return settings

@@ -31,8 +31,11 @@ class Authenticator:
         # Many requests of one gateway arrive together with one token: they are looked up once, each after it arrived.
         self._sign_ins: Gatherer[_Asked, directory.SignIn | None] = Gatherer(self._signed_in)
 
-    async def principal_of(self, authorization: str | None) -> Principal:
-        """Return who sent this header, or raise `Unauthenticated`, or `IssuerUnavailable`."""
+    async def principal_of(self, authorization: str | None, *, since: datetime | None = None) -> Principal:
+        """Return who sent this header, or raise `Unauthenticated`, or `IssuerUnavailable`.
+
+        `since` is when the session began that the token is of: a new token makes it no younger.
+        """
         token = await self._verifier.verify(bearer_token(authorization))
         claims = self._claims_of(token)
         manages = Role.GROUP_MANAGER in claims.roles
@@ -40,7 +43,7 @@ class Authenticator:
         signed_in = await self._sign_ins.ask((claims.workspace_slug, token.issuer, claims.subject, managed))
         if signed_in is None:
             raise Unauthenticated("there is no such workspace")
-        return principal_from(claims, token.issuer, signed_in, issued_at=issued_at(token.claims))
+        return principal_from(claims, token.issuer, signed_in, issued_at=since or issued_at(token.claims))
 
     async def _signed_in(self, asked: list[_Asked]) -> list[directory.SignIn | Exception | None]:
         distinct = list(dict.fromkeys(asked))

@@ -39,3 +39,17 @@ class CrossSite(CreditError):  # noqa: N818 - the word of the API's error code
     """A page of another site may have sent this: what it carries of the browser's own accord proves nothing."""
 
     code = ErrorCode.CROSS_SITE
+
+
+class SignInFailed(CreditError):  # noqa: N818 - the word of the API's error code
+    """A browser came back from the identity provider with nothing that signs it in; `reason` is for the log."""
+
+    code = ErrorCode.SIGN_IN_FAILED
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class RefreshRefused(Unauthenticated):
+    """The identity provider has ended what a session lives on, or somebody else has used its refresh token."""

@@ -9,6 +9,7 @@ class ErrorCode(Enum):
     UNAUTHENTICATED = "There is no token, or it is not valid here. Sign in again."
     GROUPS_OVERAGE = "The caller is in more groups than a token holds. The administrator of the sign-in can help."
     ISSUER_UNAVAILABLE = "The identity provider cannot be reached, so no token can be checked. Try again."
+    SIGN_IN_FAILED = "The sign-in did not come to its end, or another one was begun meanwhile. Start again."
     CROSS_SITE = (
         "Another site's page may have sent this: a cookie needs the header x-creditdesk-csrf, and a known origin."
     )
