@@ -35,6 +35,7 @@ _DRAINED_BODIES = 8
 
 _STATUS = {
     ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.GROUPS_OVERAGE: 401,
     ErrorCode.BUDGET_EXCEEDED: 402,
     ErrorCode.FORBIDDEN: 403,
     ErrorCode.UNKNOWN_HOLD: 404,

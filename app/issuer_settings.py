@@ -40,7 +40,9 @@ class _Lookup(_Part):
     scope: str | None = None
 
 
-class _Entry(_Part):
+class IssuerEntry(_Part):
+    """What an issuer is described by; docs/identity-providers.md says it in words."""
+
     preset: str | None = None
     options: dict[str, str] = Field(default_factory=dict)
     issuer: Annotated[str, AfterValidator(issuer_url)] | None = None
@@ -111,7 +113,7 @@ def _named_issuer(name: str, entry: object) -> Issuer:
     if not isinstance(entry, dict):
         raise ValueError(f"{name}: must be a JSON object")  # noqa: TRY004 - of what is written
     try:
-        return _issuer(name, _Entry.model_validate(entry))
+        return _issuer(name, IssuerEntry.model_validate(entry))
     except ValidationError as error:
         # The message only: pydantic's own text would quote the value.
         off = error.errors()[0]
@@ -121,7 +123,7 @@ def _named_issuer(name: str, entry: object) -> Issuer:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _issuer(name: str, entry: _Entry) -> Issuer:
+def _issuer(name: str, entry: IssuerEntry) -> Issuer:
     preset = _preset(entry)
     url = entry.issuer or preset.issuer
     if url is None:
@@ -151,7 +153,7 @@ def _issuer(name: str, entry: _Entry) -> Issuer:
     )
 
 
-def _preset(entry: _Entry) -> Preset:
+def _preset(entry: IssuerEntry) -> Preset:
     preset = Preset() if entry.preset is None else PRESETS.get(entry.preset)
     if preset is None:
         raise ValueError(f"preset: there is no {entry.preset!r}, only {', '.join(PRESETS)}")
@@ -161,7 +163,7 @@ def _preset(entry: _Entry) -> Preset:
         raise ValueError(f"options: {error}") from None
 
 
-def _mapping(entry: _Entry, preset: Preset) -> ClaimMapping:
+def _mapping(entry: IssuerEntry, preset: Preset) -> ClaimMapping:
     known = {one.name for one in fields(ClaimMapping)}
     unknown = sorted(entry.claims.keys() - known)
     if unknown:
@@ -174,7 +176,7 @@ def _mapping(entry: _Entry, preset: Preset) -> ClaimMapping:
     return mapping
 
 
-def _workspaces(entry: _Entry, mapping: ClaimMapping) -> tuple[ClaimMapping, frozenset[str] | None]:
+def _workspaces(entry: IssuerEntry, mapping: ClaimMapping) -> tuple[ClaimMapping, frozenset[str] | None]:
     """Return for which workspaces the issuer may speak: said, never assumed, since it could name any other's."""
     if (entry.workspace is None) == (entry.workspaces is None):
         raise ValueError('workspace or workspaces: one of them must say whom the issuer may speak for; "*" is all')

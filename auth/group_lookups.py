@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
+from creditdesk.auth.claims import MOST_ENTRIES
 from creditdesk.auth.errors import GroupsOverage, IssuerUnavailable
 from creditdesk.auth.issuers import GroupLookup
 
@@ -80,6 +81,8 @@ class GroupDirectory:
         found = answer.get("value")
         if not isinstance(found, list) or "@odata.nextLink" in answer:
             raise ValueError("the answer is not the whole list of groups")
+        if len(found) > MOST_ENTRIES:
+            raise GroupsOverage
         return [entry for entry in found if isinstance(entry, str)]
 
     async def _own_token(self) -> str:

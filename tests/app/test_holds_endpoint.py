@@ -463,6 +463,24 @@ def test_two_tokens_are_no_token_even_if_both_are_good(door: Door) -> None:
     assert door.rows() == before
 
 
+def test_a_token_whose_groups_did_not_fit_places_no_hold_and_reads_nothing(door: Door) -> None:
+    before = door.rows()
+    token = door.world.site.token(
+        sub="writer",
+        roles=["service"],
+        scope="usage:write",
+        workspace=workspace_slug("acme"),
+        _claim_names={"groups": "src1"},
+    )
+    response = door.post(HOLDS, door.wanted(), authorization=f"Bearer {token}")
+    assert refused(response) == (401, "GROUPS_OVERAGE")
+    assert 'error="invalid_token"' in response.headers["www-authenticate"]
+    door.world.tokens["OVERFLOWING"] = token
+    answer = door.world.run(door.world.posting("OVERFLOWING", "{ viewer { subject } }"))
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]) == (401, {"code": "GROUPS_OVERAGE"})
+    assert door.rows() == before
+
+
 def test_a_hold_of_another_workspace_is_as_if_it_were_not_there(door: Door) -> None:
     hold = door.place()
     door.world.tokens["OTHER_WRITER"] = door.world.site.token(

@@ -12,13 +12,16 @@ from packaging.utils import canonicalize_name
 
 from creditdesk.app.cli import COMMANDS
 from creditdesk.app.import_lines import Conventions, csv_fields, csv_header, event_of, json_fields
+from creditdesk.app.issuer_settings import IssuerEntry, read_issuers
 from creditdesk.app.settings import SETTINGS, Setting
+from creditdesk.auth.presets import PRESETS
 from creditdesk.credits.errors import ErrorCode
 from support.repository import FLOORS, ROOT, make_targets, texts
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 SECURITY = ROOT / "docs" / "security.md"
+PROVIDERS = ROOT / "docs" / "identity-providers.md"
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 LONGEST_DECISION = 60
 LONGEST_DEFAULT = 60
@@ -55,7 +58,13 @@ def test_the_readme_names_no_setting_and_no_code_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["README.md", "docs/security.md", *(f"docs/decisions/{decision.name}" for decision in DECISIONS)]
+    "path",
+    [
+        "README.md",
+        "docs/security.md",
+        "docs/identity-providers.md",
+        *(f"docs/decisions/{decision.name}" for decision in DECISIONS),
+    ],
 )
 def test_every_place_that_a_document_names_is_there(path: str) -> None:
     named = [code or link for code, link in PLACE.findall((ROOT / path).read_text(encoding="utf-8"))]
@@ -85,6 +94,20 @@ def test_every_attack_names_a_test() -> None:
     assert attacks
     assert [row for row in attacks if len(row) != 3 or not re.fullmatch(r"`test_\w+`(, `test_\w+`)*", row[2])] == []
     assert len({attack for attack, _, _ in attacks}) == len(attacks)
+
+
+def test_every_preset_and_its_options_are_described_and_the_examples_are_accepted() -> None:
+    text = PROVIDERS.read_text(encoding="utf-8")
+    examples = [read_issuers(example) for example in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    assert len(examples) == len(PRESETS) + 1  # two for Entra ID, whose groups may have to be asked for
+    for name, preset in PRESETS.items():
+        assert f'"preset": "{name}"' in text
+        assert [option for option in preset.options if f"`{option}`" not in text] == []
+
+
+def test_every_member_of_an_issuer_s_entry_is_described() -> None:
+    table = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", PROVIDERS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for row in table for name in re.findall(r"\w+", row)} == set(IssuerEntry.model_fields)
 
 
 def test_the_readme_s_lines_to_import_are_events() -> None:

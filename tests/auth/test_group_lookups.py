@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from creditdesk.app.issuer_settings import read_issuers
 from creditdesk.auth.authenticate import reader_of, www_authenticate
+from creditdesk.auth.claims import MOST_ENTRIES
 from creditdesk.auth.errors import GroupsOverage, IssuerUnavailable
 from creditdesk.auth.group_lookups import are_groups_elsewhere
 from creditdesk.auth.issuers import Issuer
@@ -191,6 +192,14 @@ def test_a_person_whom_the_directory_does_not_know_is_refused_and_harms_nobody_e
     with pytest.raises(GroupsOverage):
         place.verify(place.token(oid="somebody-else"))
     place.verify(place.token())
+
+
+def test_nobody_loses_a_group_beyond_the_number_that_is_read(place: Place) -> None:
+    place.directory.groups[OID] = [ADMINS] * MOST_ENTRIES
+    place.verify(place.token())
+    place.directory.groups[OID].append(WEB)
+    with pytest.raises(GroupsOverage):
+        place.verify(place.token(uti="another"))
 
 
 @pytest.mark.parametrize(
