@@ -8,7 +8,7 @@ from uuid import UUID
 
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import Range, Span, next_month
-from creditdesk.db.connections import Connection
+from creditdesk.db.connections import Connection, Row
 
 NO_GROUP = UUID(int=0)
 """Charged to no group: the user had no home group then."""
@@ -92,6 +92,21 @@ class Breakdown:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakdownRows:
+    """A breakdown as the database returns it, for whoever reads many: COLUMNS of the first rows, and of the rest."""
+
+    rows: list[Row]
+    other: Row
+
+
+COLUMNS = (
+    "nth", "user_id", "group_id", "product", "model", "count",
+    "credits", "requests", "input_tokens", "cached_input_tokens", "output_tokens", "place",
+)  # fmt: skip
+_NOTHING: Row = (0, None, None, None, None, 0, 0, 0, 0, 0, 0, None)
+
+
+@dataclass(frozen=True, slots=True)
 class UsageQuery:
     """What is asked of every cell of a batch."""
 
@@ -109,6 +124,13 @@ async def usage_of(
 
     All cells have the same parts set, so that one rollup serves them all.
     """
+    return [breakdown_of(found) for found in await usage_rows_of(conn, permitted, cells, query)]
+
+
+async def usage_rows_of(
+    conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery
+) -> list[BreakdownRows]:
+    """Return the same as `usage_of`, as rows."""
     arguments = cell_arguments(permitted, cells, query) | {"ordering": query.ordering.name}
     if query.range.edges:
         spans = span_arguments(query.range, query.range.edges)
@@ -117,14 +139,20 @@ async def usage_of(
         rows = await conn.rows("usage_breakdown_of_users", **arguments)
     else:
         rows = await conn.rows("usage_breakdown", **arguments)
-    found: list[list[BreakdownRow]] = [[] for _ in cells]
-    others: list[tuple[Figures, int]] = [(Figures(), 0)] * len(cells)
-    for nth, user_id, group_id, product, model, count, *figures, place in rows:
-        if place is None:
-            others[nth - 1] = (Figures(*figures), count)
+    found: list[list[Row]] = [[] for _ in cells]
+    others = [_NOTHING] * len(cells)
+    for row in rows:
+        if row[-1] is None:
+            others[row[0] - 1] = row
         else:
-            found[nth - 1].append(BreakdownRow(Key(user_id, group_id, product, model), Figures(*figures)))
-    return [Breakdown(tuple(rows), *other) for rows, other in zip(found, others, strict=True)]
+            found[row[0] - 1].append(row)
+    return [BreakdownRows(*one) for one in zip(found, others, strict=True)]
+
+
+def breakdown_of(found: BreakdownRows) -> Breakdown:
+    """Return a breakdown from its rows."""
+    rows = tuple(BreakdownRow(Key(*row[1:5]), Figures(*row[6:11])) for row in found.rows)
+    return Breakdown(rows, Figures(*found.other[6:11]), found.other[5])
 
 
 def names_users(cells: Sequence[Cell], query: UsageQuery) -> bool:

@@ -110,11 +110,11 @@ class Loaders:
 
     async def breakdown(self, query: UsageQuery, cell: Cell) -> Breakdown:
         """Return one cell's breakdown."""
-        return await self._breakdowns.load((query, _shape(cell)), cell)
+        return await self._breakdowns.load((query, cell_shape(cell)), cell)
 
     async def series(self, query: UsageQuery, interval: Interval, cell: Cell) -> tuple[Series, ...]:
         """Return one cell's series."""
-        return await self._series.load((query, interval, _shape(cell)), cell)
+        return await self._series.load((query, interval, cell_shape(cell)), cell)
 
     async def _users(self, ids: list[UUID]) -> list[people.User | None]:
         found = await people.users_by_id(self._conn, self._permitted, ids)
@@ -189,6 +189,7 @@ class Loaders:
         return await series.series_of(self._conn, self._permitted, cells, query, interval)
 
 
-def _shape(cell: Cell) -> tuple[bool, ...]:
+def cell_shape(cell: Cell) -> tuple[bool, ...]:
+    """Tell which parts of a cell are set: cells that are alike in it can be read together."""
     parts = (cell.user_id, cell.group_id, cell.product, cell.model, cell.members_of)
     return tuple(part is not None for part in parts)

@@ -1,5 +1,6 @@
 """The graph of usage: users, groups, and what they used, each leading to the others to any depth."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
@@ -178,7 +179,7 @@ class CreditUsage(UsageFigures):
     ) -> list[UsageSeries]:
         """Load the series."""
         dimensions = (by,) if by else ()
-        query = UsageQuery(self.span, self.filter, dimensions, _checked_rows(first))
+        query = UsageQuery(self.span, self.filter, dimensions, checked_rows(first))
         found = await info.context.loaders.series(query, interval, self.cell)
         return [UsageSeries.of(series, keyed=by is not None) for series in found]
 
@@ -195,14 +196,19 @@ class CreditUsage(UsageFigures):
         ] = Ordering.CREDITS_DESC,
     ) -> UsageBreakdown:
         """Load the breakdown."""
-        if not by or len(set(by)) < len(by):
-            raise InvalidInputError("`by` takes one or more dimensions, each once.")
-        dimensions = tuple(dimension for dimension in Dimension if dimension in by)
-        query = UsageQuery(self.span, self.filter, dimensions, _checked_rows(first), order_by)
+        query = UsageQuery(self.span, self.filter, checked_dimensions(by), checked_rows(first), order_by)
         return UsageBreakdown.of(await info.context.loaders.breakdown(query, self.cell), self)
 
 
-def _checked_rows(first: int) -> int:
+def checked_dimensions(by: Sequence[Dimension]) -> tuple[Dimension, ...]:
+    """Return the dimensions of a breakdown in their order; raise InvalidInputError."""
+    if not by or len(set(by)) < len(by):
+        raise InvalidInputError("`by` takes one or more dimensions, each once.")
+    return tuple(dimension for dimension in Dimension if dimension in by)
+
+
+def checked_rows(first: int) -> int:
+    """Return how many rows are asked for; raise InvalidPageError."""
     if not 1 <= first <= MAX_ROWS:
         raise InvalidPageError(f"`first` takes 1 to {MAX_ROWS} here.")
     return first
