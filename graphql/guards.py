@@ -9,6 +9,7 @@ from strawberry.schema_directive import Location
 from strawberry.types.field import StrawberryField
 
 from creditdesk.auth.policy import allows
+from creditdesk.auth.principal import Principal
 from creditdesk.credits.errors import ForbiddenError
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import Permission
@@ -32,8 +33,12 @@ class _Guard(FieldExtension):
     def apply(self, field: StrawberryField) -> None:
         field.directives = [*field.directives, Requires(permission=self._permission)]
 
+    def permits(self, principal: Principal) -> bool:
+        """Tell whether the caller may pass: by their permissions alone."""
+        return allows(principal, self._permission)
+
     def _check(self, info: Info) -> None:
-        if not allows(info.context.principal, self._permission):
+        if not self.permits(info.context.principal):
             raise ForbiddenError
 
     def resolve(self, next_: Callable[..., Any], source: Any, info: Info, **kwargs: Any) -> Any:
@@ -43,6 +48,15 @@ class _Guard(FieldExtension):
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, **kwargs: Any) -> Any:
         self._check(info)
         return await next_(source, info, **kwargs)
+
+
+def permitting(principal: Principal) -> Callable[[object], bool]:
+    """Return what tells of a field's extension whether it lets this caller pass; of what it does not know it says no."""
+
+    def permits(extension: object) -> bool:
+        return isinstance(extension, _Guard) and extension.permits(principal)
+
+    return permits
 
 
 def requires(permission: Permission) -> FieldExtension:

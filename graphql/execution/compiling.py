@@ -71,6 +71,7 @@ class _Compiler:
         self._batches = batches
         self._permits = permits
         self._lines: list[str] = []
+        self._converters = 0
         self._names: dict[str, Any] = {}
         self._writers: dict[tuple[object, ...], str] = {}
         self._dispatched: dict[str, dict[type, str]] = {}
@@ -175,7 +176,8 @@ class _Compiler:
 
     def _converter(self, type_: GraphQLOutputType, selections: _Selections, shape: Shape | None) -> str:
         """Write the function that completes a value of any type, and return its name."""
-        name = f"c{len(self._lines)}"
+        self._converters += 1
+        name = f"c{self._converters}"
         self._function(name, "v", [*self._completed("v", type_, selections, shape), "return v"])
         return name
 

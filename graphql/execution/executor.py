@@ -1,5 +1,6 @@
 """Which documents are followed by plans: those that come again. Plans are kept as long as they are in use."""
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from creditdesk.graphql.execution.collecting import choosing_variables, fragment
 from creditdesk.graphql.execution.compiling import compile_plan
 from creditdesk.graphql.execution.plans import Batches, DeclinedError, Plan, Written
 from creditdesk.graphql.execution.running import Run
+
+_log = logging.getLogger(__name__)
 
 MOST_DOCUMENTS = 500
 MOST_PLANS = 16
@@ -82,6 +85,7 @@ class PlannedExecutor:
                     run = Run(self._schema, plan, fragments=known.fragments, variables=values, context=context)
                     written, outcome = await run.written(), Outcome.FOLLOWED
             except Exception:  # noqa: BLE001 - whatever it is, the stock executor meets it as well, and tells it
+                _log.debug("a plan was dropped", exc_info=True)
                 outcome = Outcome.DROPPED
         self.outcomes[outcome] += 1
         return written
