@@ -11,6 +11,8 @@ from creditdesk.credits.errors import CreditError
 from creditdesk.graphql.context import Context
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.errors import shown_error
+from creditdesk.graphql.execution.executor import Asked, PlannedExecutor
+from creditdesk.graphql.guards import permitting
 from creditdesk.graphql.incoming import GraphQLRequest, RefusedError, malformed
 from creditdesk.graphql.prepared import Documents, PreparedDocument
 from creditdesk.graphql.schema import core_schema, schema
@@ -56,22 +58,31 @@ class Answering:
     """Answers requests under the permissions of their context."""
 
     def __init__(
-        self, documents: Documents, checks: Sequence[Check] = (), *, stored: StoredDocuments | None = None
+        self,
+        documents: Documents,
+        checks: Sequence[Check] = (),
+        *,
+        stored: StoredDocuments | None = None,
+        plans: PlannedExecutor | None = None,
     ) -> None:
         self._documents = documents
         self._stored = stored or StoredDocuments(console_documents().values())
         self._checks = checks
+        self._plans = plans
 
     async def answer(
         self, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType] = READ_OR_CHANGE
     ) -> Answer:
         """Execute an operation and return the whole answer; raise only what a check fails with, such as no database."""
         try:
-            executor, extensions = await self.admitted(request, context, allowed)
+            executor, extensions, prepared = await self._admitted(request, context, allowed)
         except RefusedError as error:
             return refusal(error)
         except RequestErrors as errors:
             return errors.answer
+        written = await self._followed(executor, prepared, context)
+        if written is not None:
+            return shown_result(ExecutionResult(written), extensions)
         return shown_result(await _executed(executor), extensions)
 
     async def admitted(
@@ -81,6 +92,29 @@ class Answering:
 
         What is refused before execution is refused here: nothing has been resolved yet, and no row was read for it.
         """
+        executor, extensions, _ = await self._admitted(request, context, allowed)
+        return executor, extensions
+
+    async def _followed(
+        self, executor: Executor[Any], prepared: PreparedDocument, context: Context
+    ) -> dict[str, Any] | None:
+        """Return the data that a plan leads to, or None where the stock executor has to make it."""
+        if self._plans is None or prepared.document is None:
+            return None
+        asked = Asked(
+            document=prepared.document,
+            operation=executor.operation,
+            variables=executor.variable_values,
+            context=context,
+            permissions=context.principal.permissions,
+            permits=permitting(context.principal),
+            found=prepared.found,
+        )
+        return await self._plans.written(asked)
+
+    async def _admitted(
+        self, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType]
+    ) -> tuple[Executor[Any], Extensions, PreparedDocument]:
         prepared = self._documents.prepare(self._stored.text_of(request, context.principal))
         if prepared.errors:
             raise RequestErrors(prepared.errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)
@@ -94,7 +128,7 @@ class Answering:
         extensions: dict[str, object] = {}
         for check in self._checks:
             extensions |= await check(admission) or {}
-        return executor, extensions
+        return executor, extensions, prepared
 
 
 class RequestErrors(Exception):  # noqa: N818 - several of them

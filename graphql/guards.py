@@ -51,7 +51,7 @@ class _Guard(FieldExtension):
 
 
 def permitting(principal: Principal) -> Callable[[object], bool]:
-    """Return what tells of a field's extension whether it lets this caller pass; of what it does not know it says no."""
+    """Return what tells of a field's extension whether it lets this caller pass: not if it is none of ours."""
 
     def permits(extension: object) -> bool:
         return isinstance(extension, _Guard) and extension.permits(principal)

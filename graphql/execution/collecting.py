@@ -13,7 +13,6 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     NamedTypeNode,
-    OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
     Visitor,
@@ -26,21 +25,9 @@ from creditdesk.graphql.execution.plans import DeclinedError
 CHOICES = frozenset({"skip", "include"})
 
 
-def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
-    """Return the operation that a request names, or the only one."""
-    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    named = [node for node in operations if name is None or (node.name is not None and node.name.value == name)]
-    if len(named) != 1:
-        raise DeclinedError
-    return named[0]
-
-
 def fragments_of(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
-    """Return the document's fragments by name; those with variables of their own are not planned."""
-    found = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    if any(node.variable_definitions for node in found.values()):
-        raise DeclinedError
-    return found
+    """Return the document's fragments by name."""
+    return {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
 
 
 def choosing_variables(document: DocumentNode) -> tuple[str, ...]:

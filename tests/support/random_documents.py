@@ -89,7 +89,8 @@ class Dice:
 
     def _narrowed(self, type_: GraphQLNamedType) -> GraphQLNamedType:
         if is_abstract_type(type_):
-            return self.random.choice([*self.schema.get_possible_types(type_)])
+            possible: list[GraphQLNamedType] = [*self.schema.get_possible_types(type_)]
+            return self.random.choice(possible)
         if isinstance(type_, GraphQLObjectType) and type_.interfaces:
             return self.random.choice([*type_.interfaces])
         return type_
@@ -145,20 +146,23 @@ class Dice:
 
     def _value(self, place: str, type_: GraphQLInputType) -> Any:
         """Return a JSON value of an input type."""
-        if isinstance(type_, GraphQLNonNull):
-            return self._value(place, type_.of_type) if place not in self.values else self._chosen(place)
         if place in self.values:
             return self._chosen(place)
-        if self.random.random() < 0.1:
-            return None
-        if isinstance(type_, GraphQLList):
-            values = [self._value(f"{place}[]", type_.of_type) for _ in range(self.random.randint(0, 3))]
-            return [value for value in values if value is not None]
-        if isinstance(type_, GraphQLEnumType):
-            return self.random.choice([*type_.values])
-        if isinstance(type_, GraphQLInputObjectType):
-            return self._input(type_)
-        return self._chosen(get_named_type(type_).name)
+        if not isinstance(type_, GraphQLNonNull):
+            return None if self.random.random() < 0.1 else self._present(place, type_)
+        return self._present(place, type_.of_type)
+
+    def _present(self, place: str, type_: GraphQLInputType) -> Any:
+        match type_:
+            case GraphQLList():
+                values = [self._value(f"{place}[]", type_.of_type) for _ in range(self.random.randint(0, 3))]
+                return [value for value in values if value is not None]
+            case GraphQLEnumType():
+                return self.random.choice([*type_.values])
+            case GraphQLInputObjectType():
+                return self._input(type_)
+            case _:
+                return self._chosen(get_named_type(type_).name)
 
     def _input(self, type_: GraphQLInputObjectType) -> dict[str, Any]:
         if type_.extensions["strawberry-definition"].is_one_of:
@@ -170,10 +174,7 @@ class Dice:
         found = {}
         for name, one in type_.fields.items():
             if is_required_input_field(one) or self.random.random() < 0.3:
-                value = self._value(f"{type_.name}.{name}", one.type)
-                while value is None and isinstance(one.type, GraphQLNonNull):
-                    value = self._value(f"{type_.name}.{name}", one.type)
-                found[name] = value
+                found[name] = self._value(f"{type_.name}.{name}", one.type)
         return found
 
     def _chosen(self, name: str) -> Any:
