@@ -33,9 +33,11 @@ from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
 from creditdesk.db.readiness import check_schema, pool_use
 from creditdesk.graphql.answering import Answering
+from creditdesk.graphql.batched_reads import BATCHES
 from creditdesk.graphql.endpoint import GraphQLEndpoint
+from creditdesk.graphql.execution.executor import PlannedExecutor
 from creditdesk.graphql.prepared import Documents
-from creditdesk.graphql.schema import core_schema
+from creditdesk.graphql.schema import core_schema, schema
 
 _NO_ORIGINS = Origins()
 _SESSION_IDLE = SessionLifetimes().idle
@@ -121,11 +123,14 @@ def app_from_settings(settings: Settings) -> Starlette:
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     browsers = browsers_from_settings(settings, database=database, authenticator=authenticator)
     documents = Documents(core_schema())
+    metrics = Metrics(shared=shared_metrics_directory())
+    planned = settings.executor == "planned"
+    plans = PlannedExecutor(schema, BATCHES, note=metrics.count_execution) if planned else None
     endpoint = GraphQLEndpoint(
         database=database,
         desk=desk,
         callers=browsers.callers,
-        answering=Answering(documents, stored=stored_documents(settings, documents)),
+        answering=Answering(documents, stored=stored_documents(settings, documents), plans=plans),
         max_body_bytes=settings.max_body_bytes,
     )
     holds = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
@@ -135,10 +140,10 @@ def app_from_settings(settings: Settings) -> Starlette:
         http=http,
         graphql_endpoint=endpoint,
         holds_endpoint=holds,
-        metrics=Metrics(shared=shared_metrics_directory()),
         routes=browsers.routes,
         origins=settings.origins,
         session_idle=settings.session_lifetimes.idle,
+        metrics=metrics,
     )
 
 

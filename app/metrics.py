@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from creditdesk.db.readiness import PoolUse
+from creditdesk.graphql.execution.executor import Outcome
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -38,6 +39,9 @@ class Metrics:
         self._statements = Counter(
             "creditdesk_statements", "Statements sent to PostgreSQL.", ("statement",), registry=registry
         )
+        self._executions = Counter(
+            "creditdesk_executions", "GraphQL operations, by what came of their plans.", ("outcome",), registry=registry
+        )
         self._connections = Gauge(
             "creditdesk_database_connections",
             "Pooled database connections.",
@@ -62,6 +66,10 @@ class Metrics:
     def count_statement(self, name: str) -> None:
         """Count a statement: an observer of `Database`."""
         self._child(self._statements, name).inc()
+
+    def count_execution(self, outcome: Outcome) -> None:
+        """Count an operation, by whether a plan was followed."""
+        self._child(self._executions, outcome.name).inc()
 
     def _child(self, metric: Counter | Histogram, *values: str) -> Any:
         """Return the metric of these labels, which prometheus-client looks up under a lock each time."""

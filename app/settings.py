@@ -128,6 +128,10 @@ class Settings(SignInSettings, BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], _Upper] = Field(
         "INFO", alias="CREDITDESK_LOG_LEVEL", description="DEBUG, INFO, WARNING, ERROR or CRITICAL"
     )
+    executor: Annotated[Literal["planned", "stock"], _Lower] = Field(
+        default="planned",
+        description="`planned` follows compiled plans where documents come again; `stock` leaves it to graphql-core",
+    )
     log_format: Annotated[Literal["json", "text"], _Lower] = Field(
         "json", alias="CREDITDESK_LOG_FORMAT", description="`json`, a line for each record, or `text`"
     )

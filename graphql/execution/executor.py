@@ -1,7 +1,6 @@
 """Which documents are followed by plans: those that come again. Plans are kept with the document that they are of."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -63,12 +62,18 @@ class PlannedExecutor:
     times, which is lost on documents that never come again.
     """
 
-    def __init__(self, schema: strawberry.Schema, batches: Batches, *, compile_at: int = 2) -> None:
+    def __init__(
+        self,
+        schema: strawberry.Schema,
+        batches: Batches,
+        *,
+        compile_at: int = 2,
+        note: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
         self._schema = schema
         self._batches = batches
         self._compile_at = compile_at
-        self.outcomes: Counter[Outcome] = Counter()
-        """How often operations were followed to their end, and how often not."""
+        self._note = note
 
     async def written(self, asked: Asked) -> Written | None:
         """Return the data of the whole answer, or None where the stock executor has to make it."""
@@ -84,7 +89,7 @@ class PlannedExecutor:
         except Exception:  # noqa: BLE001 - whatever it is, the stock executor meets it as well, and tells it
             _log.debug("a plan was dropped", exc_info=True)
             outcome = Outcome.DROPPED
-        self.outcomes[outcome] += 1
+        self._note(outcome)
         return written
 
     def _plans_of(self, asked: Asked) -> _Plans:

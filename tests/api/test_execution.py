@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.graphql.answering import Answer, Answering
 from creditdesk.graphql.batched_reads import BATCHES
@@ -91,17 +93,110 @@ def comparable(answer: Answer) -> tuple[str, bool]:
 
 
 def compare(world: World, seeds: range) -> Counter[Outcome]:
-    plans = PlannedExecutor(schema, BATCHES, compile_at=1)
+    outcomes: Counter[Outcome] = Counter()
+    plans = PlannedExecutor(schema, BATCHES, compile_at=1, note=lambda outcome: outcomes.update([outcome]))
     for seed in seeds:
         asked = random_document(CORE, VALUES, seed)
-        dropped = plans.outcomes[Outcome.DROPPED]
+        dropped = outcomes[Outcome.DROPPED]
         planned, stock = world.run(both(world, plans, CALLERS[seed % len(CALLERS)], asked))
         assert comparable(planned) == comparable(stock), asked
         # Nothing but what has to be told as an error makes a plan give up.
-        assert plans.outcomes[Outcome.DROPPED] == dropped or "errors" in stock.shown, asked
-    return plans.outcomes
+        assert outcomes[Outcome.DROPPED] == dropped or "errors" in stock.shown, asked
+    return outcomes
 
 
 def test_plans_answer_random_documents_as_the_stock_executor_does(world: World) -> None:
     outcomes = compare(world, range(600))
     assert outcomes[Outcome.FOLLOWED] > 200, outcomes
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_plans_answer_twenty_thousand_random_documents_as_the_stock_executor_does(world: World) -> None:
+    outcomes = compare(world, range(1000, 21_000))
+    assert outcomes[Outcome.FOLLOWED] > 8000, outcomes
+
+
+class Watched:
+    """A world's executor, with what it said of each operation."""
+
+    def __init__(self, world: World, *, compile_at: int = 1, stock: bool = False) -> None:
+        self.world = world
+        self.outcomes: list[Outcome] = []
+        plans = PlannedExecutor(schema, BATCHES, compile_at=compile_at, note=self.outcomes.append)
+        self._answering = Answering(Documents(CORE), plans=None if stock else plans)
+
+    def ask(self, caller: str, query: str, **variables: Any) -> dict[str, Any]:
+        async def asked() -> Answer:
+            found = await self.world.callers.caller_with(self.world.headers(caller)["authorization"])
+            now = datetime.now(UTC)
+            desk = HoldDesk(self.world.database, lambda: now)
+            context = Context(database=self.world.database, desk=desk, principal=found.principal, now=now)
+            return await self._answering.answer(GraphQLRequest(query, variables), context)
+
+        answer = self.world.run(asked())
+        assert isinstance(answer, Answer)
+        return json.loads(json.dumps(answer.shown))  # type: ignore[no-any-return]
+
+
+NESTED = """query($range: RangeInput!, $deep: Boolean = true) { viewer { workspace { groups(first: 3) { nodes {
+  id budget { used } members(first: 5) { nodes {
+    id budget { used remaining limit { ... on LimitedTo { amount } } }
+    usage(range: $range) @include(if: $deep) { credits breakdown(by: [PRODUCT, MODEL]) {
+      rowCount rows { product model credits requests } other { rowCount credits } } } } } } } } } }"""
+
+
+def test_a_document_is_compiled_when_it_comes_for_the_second_time(world: World) -> None:
+    watched = Watched(world, compile_at=2)
+    answers = [watched.ask("OWNER", "{ viewer { subject roles } }") for _ in range(3)]
+    assert watched.outcomes == [Outcome.UNPLANNED, Outcome.FOLLOWED, Outcome.FOLLOWED]
+    assert answers == [{"data": {"viewer": {"subject": "olga", "roles": ["OWNER"]}}}] * 3
+
+
+def test_a_plan_of_one_caller_is_not_followed_for_another_whom_a_guard_stops(world: World) -> None:
+    watched = Watched(world)
+    query = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+    assert watched.ask("OWNER", query, ids=[]) == {"data": {"nodes": []}}
+    refused = watched.ask("UNMAPPED", query, ids=[])
+    assert refused["data"] is None
+    assert [error["extensions"]["code"] for error in refused["errors"]] == ["FORBIDDEN"]
+    assert watched.outcomes == [Outcome.FOLLOWED, Outcome.UNPLANNED]
+
+
+def test_each_choice_of_fields_has_a_plan_of_its_own(world: World) -> None:
+    watched = Watched(world)
+    range_ = {"days": {"first": FIRST_DAY, "last": LAST_DAY}}
+    deep = watched.ask("OWNER", NESTED, range=range_)
+    flat = watched.ask("OWNER", NESTED, range=range_, deep=False)
+    member = {"id", "budget"}
+    assert set(deep["data"]["viewer"]["workspace"]["groups"]["nodes"][0]["members"]["nodes"][0]) == member | {"usage"}
+    assert set(flat["data"]["viewer"]["workspace"]["groups"]["nodes"][0]["members"]["nodes"][0]) == member
+    assert watched.outcomes == [Outcome.FOLLOWED] * 2
+
+
+def test_errors_are_told_by_the_stock_executor(world: World) -> None:
+    watched = Watched(world)
+    query = "query($after: String) { viewer { subject workspace { users(after: $after) { totalCount } } } }"
+    assert "errors" not in watched.ask("OWNER", query)
+    answer = watched.ask("OWNER", query, after="made up")
+    assert answer["data"] is None
+    [error] = answer["errors"]
+    assert (error["path"], error["extensions"]) == (["viewer", "workspace", "users"], {"code": "INVALID_CURSOR"})
+    assert watched.outcomes == [Outcome.FOLLOWED, Outcome.DROPPED]
+
+
+def test_mutations_and_introspection_are_not_planned(world: World) -> None:
+    watched = Watched(world)
+    watched.ask("OWNER", "{ __schema { queryType { name } } }")
+    watched.ask("OWNER", 'mutation { removeRate(input: {id: "x"}) { __typename } }')
+    assert watched.outcomes == [Outcome.UNPLANNED] * 2
+
+
+def test_a_plan_asks_the_database_no_more_often_than_the_stock_executor(world: World) -> None:
+    range_ = {"days": {"first": FIRST_DAY, "last": LAST_DAY}}
+    counts = []
+    for watched in (Watched(world, stock=True), Watched(world)):
+        with world.statements() as ran:
+            watched.ask("OWNER", NESTED, range=range_)
+        counts.append(sorted(ran))
+    assert counts[0] == counts[1]

@@ -92,7 +92,8 @@ class Dice:
             possible: list[GraphQLNamedType] = [*self.schema.get_possible_types(type_)]
             return self.random.choice(possible)
         if isinstance(type_, GraphQLObjectType) and type_.interfaces:
-            return self.random.choice([*type_.interfaces])
+            interfaces: list[GraphQLNamedType] = [*type_.interfaces]
+            return self.random.choice(interfaces)
         return type_
 
     def _field(self, type_: GraphQLObjectType | GraphQLInterfaceType, depth: int) -> str:

@@ -6,6 +6,7 @@ which holds it tells of its owner.
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,15 +47,20 @@ from creditdesk.credits.sessions import NewSession, SessionKey, start_session
 from creditdesk.credits.usage_events import MAX_BATCH, record_usage
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from creditdesk.graphql.answering import Answering
+from creditdesk.graphql.batched_reads import BATCHES
 from creditdesk.graphql.endpoint import GraphQLEndpoint
+from creditdesk.graphql.execution.executor import PlannedExecutor
 from creditdesk.graphql.ids import encode_id
 from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.protection.limits import TRUSTED
-from creditdesk.graphql.schema import core_schema
+from creditdesk.graphql.schema import core_schema, schema
 from support.databases import FreshDatabase
 from support.issuers import URL, Site
 
 T = TypeVar("T")
+
+EXECUTOR = os.environ.get("TEST_EXECUTOR", "planned")
+"""With what operations are executed: `planned`, each at first sight, or `stock`."""
 
 NOW = datetime(2026, 6, 20, 10, tzinfo=UTC)
 """Just past the last event. The endpoint has a clock of its own, so exact figures are of explicit ranges."""
@@ -529,12 +535,13 @@ def _authenticator(database: Database, site: Site) -> Authenticator:
 
 def _verifying_endpoint(database: Database, callers: Callers) -> GraphQLEndpoint:
     desk = HoldDesk(database, lambda: datetime.now(UTC))
+    plans = PlannedExecutor(schema, BATCHES, compile_at=1) if EXECUTOR == "planned" else None
     return GraphQLEndpoint(
         database=database,
         desk=desk,
         callers=callers,
         # The documents of these tests are giants, made to select everything.
-        answering=Answering(Documents(core_schema(), TRUSTED)),
+        answering=Answering(Documents(core_schema(), TRUSTED), plans=plans),
         max_body_bytes=MAX_BODY_BYTES,
     )
 
