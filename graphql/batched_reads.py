@@ -29,10 +29,7 @@ async def _main_budgets(users: Sequence[User], info: Info) -> list[budget_rules.
 
 
 async def _budgets(users: Sequence[User], info: Info) -> list[list[budget_rules.Budget]]:
-    context = info.context
-    ids = dict.fromkeys(user.user_id for user in users)
-    found = await budgets.budgets_of_users(context.reader, context.permitted, list(ids), now=context.now)
-    return [found.get(user.user_id, []) for user in users]
+    return await info.context.loaders.budgets_together([user.user_id for user in users])
 
 
 async def _group_budgets(groups: Sequence[Group], info: Info) -> list[budget_rules.Budget | None]:

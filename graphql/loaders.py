@@ -86,6 +86,7 @@ class Loaders:
         self._permitted = permitted
         self._of_limits = limits
         self._now = now
+        self._budget_reads: dict[tuple[UUID, ...], asyncio.Task[list[list[Budget]]]] = {}
         self.budgets: DataLoader[UUID, list[Budget]] = DataLoader(load_fn=self._budgets_of_users)
         self.group_budgets: DataLoader[UUID, Budget | None] = DataLoader(load_fn=self._budget_of_groups)
         self.workspace_budgets: DataLoader[UUID, Budget | None] = DataLoader(load_fn=self._budget_of_workspace)
@@ -107,6 +108,15 @@ class Loaders:
         self._series: _Grouped[tuple[UsageQuery, Interval, tuple[bool, ...]], Cell, tuple[Series, ...]] = _Grouped(
             self._series_of
         )
+
+    async def budgets_together(self, users: Sequence[UUID]) -> list[list[Budget]]:
+        """Return the budgets of users who are asked for at once: read once, whichever fields ask."""
+        ids = tuple(dict.fromkeys(users))
+        reading = self._budget_reads.get(ids)
+        if reading is None:
+            reading = self._budget_reads[ids] = asyncio.create_task(self._budgets_of_users(list(ids)))
+        found = dict(zip(ids, await asyncio.shield(reading), strict=True))
+        return [found[id_] for id_ in users]
 
     async def breakdown(self, query: UsageQuery, cell: Cell) -> Breakdown:
         """Return one cell's breakdown."""
