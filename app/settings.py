@@ -129,7 +129,8 @@ class Settings(SignInSettings, BaseSettings):
         "INFO", alias="CREDITDESK_LOG_LEVEL", description="DEBUG, INFO, WARNING, ERROR or CRITICAL"
     )
     executor: Annotated[Literal["planned", "stock"], _Lower] = Field(
-        default="planned",
+        "planned",
+        alias="CREDITDESK_EXECUTOR",
         description="`planned` follows compiled plans where documents come again; `stock` leaves it to graphql-core",
     )
     log_format: Annotated[Literal["json", "text"], _Lower] = Field(
