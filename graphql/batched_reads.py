@@ -87,11 +87,13 @@ async def _usage_of_groups(
 async def _usages(
     info: Info, cells: Sequence[Cell], range_: RangeInput, filter_: UsageFilter | None
 ) -> list[CreditUsage]:
+    if not cells:
+        return []
     context = info.context
     span = range_.resolved(context)
     wanted = filter_.wanted() if filter_ else Filter()
     figures = [Figures()] * len(cells)
-    if cells and selects_any(info._raw_info, FIGURES):  # noqa: SLF001 - Strawberry has no public way to the field's nodes
+    if selects_any(info._raw_info, FIGURES):  # noqa: SLF001 - Strawberry has no public way to the field's nodes
         totals = await usage.usage_of(context.reader, context.permitted, cells, UsageQuery(span, wanted))
         figures = [total.rows[0].figures if total.rows else Figures() for total in totals]
     range_shown = Range.of(span)
