@@ -45,6 +45,10 @@ schema: $(VENV)/.creditdesk ## Write schema.graphql
 	$(BIN)/creditdesk schema > $(VENV)/schema.graphql
 	mv $(VENV)/schema.graphql schema.graphql
 
+.PHONY: access
+access: $(VENV)/.dev ## Write docs/access.md from docs/access.toml: who sees what, and who may do what
+	PYTHONPATH=tests $(BIN)/python -m support.access_page
+
 .PHONY: bench
 bench: bench-import bench-holds ## Run every benchmark, and write docs/benchmarks.md
 

@@ -2,28 +2,25 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from graphql import GraphQLObjectType
 
 from creditdesk.credits.amounts import format_credits
 from creditdesk.credits.event_rules import UsageEvent, UserBy
-from creditdesk.credits.hold_rules import hold_id
-from creditdesk.graphql.schema import schema, schema_text
+from creditdesk.graphql.schema import schema_text
 from support.databases import FreshDatabase
-from support.documents import MaximalDocument, composite_types, every_field
+from support.everything import DOCUMENTS, IDS, NOWHERE, furnish, gid, uid
+from support.manifest import field_named, manifest
+from support.rows import FOREIGN_OWNER, SEATS, Rows, held_cells, row_word
 from support.world import (
     ACME,
     ALL_DAYS,
     CALLERS,
     EVERYONE,
-    FIRST_DAY,
-    LAST_DAY,
     NOW,
-    PLACES,
     USES,
     World,
     all_canaries,
@@ -33,7 +30,6 @@ from support.world import (
     group_id,
     group_slug,
     id_of,
-    own_product,
     place_of,
     record,
     shown_id,
@@ -42,126 +38,6 @@ from support.world import (
     workspace_slug,
     world_of,
 )
-
-DAYS = f'range: {{days: {{first: "{FIRST_DAY}", last: "{LAST_DAY}"}}}}'
-PART_OF_DAYS = 'range: {instants: {start: "2026-03-12T05:17:00Z", end: "2026-06-20T09:01:00Z"}}'
-BY_CREDITS = f"orderBy: {{field: CREDITS, direction: DESC, {DAYS}}}"
-
-
-def gid(group: str) -> str:
-    return shown_id("Group", group_id(group))
-
-
-def uid(user: str) -> str:
-    return shown_id("User", user_id(user))
-
-
-HOLDS = {
-    f"hold/{person.name}": shown_id("Hold", hold_id(workspace_id(place.name), canary("hold", person.name), "1"))
-    for place in PLACES
-    for person in place.people
-    if person.active
-}
-IDS = {
-    **{f"user/{person.name}": uid(person.name) for place in PLACES for person in place.people},
-    **{f"group/{group}": gid(group) for place in PLACES for group in place.groups},
-    **{f"workspace/{place.name}": shown_id("Workspace", workspace_id(place.name)) for place in PLACES},
-    **HOLDS,
-}
-_USERS = ("zoe", "mo", "maya", "mia", "nora", "gina", "lee", "robo")
-_GROUPS = ("sales", "research", "guides", "design")
-_USAGE = [
-    f"({DAYS})",
-    f"({PART_OF_DAYS})",
-    f'({DAYS}, filter: {{users: ["{uid("zoe")}", "{uid("maya")}", "{uid("mo")}"]}})',
-    f'({DAYS}, filter: {{groups: ["{gid("sales")}", "{gid("guides")}", "{gid("research")}"]}})',
-    f'({DAYS}, filter: {{products: ["{own_product("zoe", "sales")}", "chat", "{own_product("maya", "bookings")}"]}})',
-]
-_USERS_PAGE = [
-    "(first: 100)",
-    f"(first: 100, {BY_CREDITS})",
-    "(last: 50, orderBy: {direction: DESC})",
-    f'(filter: {{search: "{canary("user", "zoe")}"}})',
-    f'(filter: {{groups: ["{gid("sales")}", "{gid("guides")}"]}}, {BY_CREDITS})',
-    "(filter: {active: false})",
-    "(filter: {kind: SERVICE_ACCOUNT})",
-]
-_REQUESTS = [
-    "(first: 100)",
-    "(first: 2, filter: {states: [APPROVED, CANCELLED]})",
-    '(first: 100, filter: {product: "video", createdFrom: "2026-06-20T00:00:00Z", createdTo: "2026-06-20T10:30:00Z"})',
-    f'(first: 100, filter: {{users: ["{uid("zoe")}", "{uid("maya")}", "{uid("mo")}", "{uid("mia")}"]}})',
-    f'(filter: {{groups: ["{gid("sales")}", "{gid("guides")}"]}})',
-]
-_DIMENSIONS = ("USER", "GROUP", "PRODUCT", "MODEL")
-ARGUMENTS = {
-    "Query.node": ["(id: $id)"],
-    "Query.nodes": [f"(ids: {json.dumps(list(IDS.values()))})"],
-    "Query.workspace": [
-        f'(by: {{slug: "{workspace_slug("acme")}"}})',
-        f'(by: {{id: "{shown_id("Workspace", workspace_id("himal"))}"}})',
-        f'(by: {{id: "{shown_id("Workspace", workspace_id("acme"))}"}})',
-        f'(by: {{slug: "{workspace_slug("himal")}"}})',
-    ],
-    "Workspace.usage": _USAGE,
-    "Workspace.users": _USERS_PAGE,
-    "Workspace.user": [f'(by: {{id: "{uid(user)}"}})' for user in _USERS]
-    + [f'(by: {{email: "{email_of(user)}"}})' for user in _USERS]
-    + [f'(by: {{externalId: "{external_id_of(user)}"}})' for user in _USERS],
-    "Workspace.groups": ["", f"(first: 100, {BY_CREDITS})", f'(filter: {{search: "{canary("group", "sales")}"}})'],
-    "Workspace.group": [f'(by: {{id: "{gid(group)}"}})' for group in _GROUPS]
-    + [f'(by: {{slug: "{group_slug(group)}"}})' for group in _GROUPS],
-    "Workspace.rates": ["", '(at: "2026-06-19T00:00:00Z")', '(model: "pro")'],
-    "Workspace.requests": _REQUESTS,
-    "Workspace.limits": ["(first: 100)", f'(filter: {{group: "{gid("sales")}"}})', "(filter: {appliesTo: USER})"],
-    "Workspace.audit": ["(first: 100)", f'(filter: {{user: "{uid("zoe")}"}})', "(filter: {action: REQUEST_MADE})"],
-    "Group.requests": _REQUESTS,
-    "User.requests": _REQUESTS,
-    "Group.members": ["", f"(first: 100, {BY_CREDITS})", "(last: 3)"],
-    "Group.usage": [*_USAGE, f"({DAYS}, attribution: MEMBERS)", f"({PART_OF_DAYS}, attribution: MEMBERS)"],
-    "User.usage": _USAGE,
-    "CreditUsage.series": ["(interval: WEEK)"]
-    + [f"(interval: MONTH, by: {by}, first: 40)" for by in _DIMENSIONS]
-    + ["(interval: DAY, by: USER, first: 1)"],
-    "CreditUsage.breakdown": [f"(by: [{by}], first: 40)" for by in _DIMENSIONS]
-    + [
-        "(by: [PRODUCT, USER], first: 50)",
-        "(by: [USER, GROUP, PRODUCT, MODEL], first: 9)",
-        "(by: [MODEL, PRODUCT], first: 3, orderBy: TOKENS_DESC)",
-    ],
-}
-ROUNDS = 4
-NODES = (
-    "user/mo", "user/zoe", "user/mia", "user/maya", "group/research", "group/sales", "group/guides", "workspace/acme",
-    "workspace/himal",
-)  # fmt: skip
-NOWHERE = [shown_id(kind, id_of("nowhere")) for kind in ("User", "Group", "Workspace", "Hold", "Budget", "")]
-
-
-# What leads to the same objects as another field beside it.
-SHALLOW = frozenset(
-    {
-        "UserEdge.node", "GroupEdge.node", "UsageKey.user", "UsageKey.group", "Budget.scope", "Budget.candidates",
-        "CreditLimit.setBy", "User.budget",
-        "CreditLimitEdge.node", "AuditEntryEdge.node", "AuditEntry.actor", "AuditEntry.user", "AuditEntry.group",
-        "CreditRequestEdge.node", "CreditRequest.user", "CreditRequest.decidedBy", "CreditRequest.limit",
-        "Hold.user", "Hold.passedSoftLimits",
-    }
-)  # fmt: skip
-
-
-def maximal_documents() -> Iterator[tuple[str, dict[str, str]]]:
-    """Return documents, each with its variables, that select everything in every way."""
-    for round_ in range(ROUNDS):
-        writer = MaximalDocument(schema, ARGUMENTS, round_, SHALLOW, {"CreditUsage": 2 if round_ == 0 else 1})
-        for root in ("viewer", "workspace", "nodes"):
-            yield f"query {writer.root(root)}", {}
-        for owner in [*NODES, *HOLDS][round_::ROUNDS]:
-            yield f"query($id: ID!) {writer.node(owner.split('/')[0].title())}", {"id": IDS[owner]}
-
-
-DOCUMENTS = list(maximal_documents())
-
 
 # Whose canaries a caller may meet; sources and tags are shown to nobody.
 
@@ -212,17 +88,9 @@ def answers(world: World, caller: str, documents: Sequence[tuple[str, dict[str, 
     return [answer for start in range(0, len(asked), 4) for answer in world.ask_together(asked[start : start + 4])]
 
 
-def choose_everything(world: World) -> None:
-    """Have something in every setting, where nothing is also an answer."""
-    world.sql(
-        "UPDATE workspace_settings SET manager_ceiling = 0, auto_approval_per_period = 0,"
-        " anchor_since = '{1970-01-01,2099-01-01}', anchor_days = '{1,15}' RETURNING 1"
-    )
-
-
 @pytest.fixture(scope="module")
 def answered(world: World) -> dict[str, list[dict[str, Any]]]:
-    choose_everything(world)
+    furnish(world)
     # Those who see everyone are told a lot: the owner is told all of it, each of the others a part.
     several = [caller for caller in EVERYONE if caller != "OWNER"]
     parts = {caller: DOCUMENTS[place :: len(several)] for place, caller in enumerate(several)}
@@ -440,179 +308,25 @@ def test_cursors_that_another_caller_was_given_lead_only_to_one_s_own(world: Wor
                 assert users["pageInfo"] == {"hasNextPage": False}
 
 
-# Every field of every type, and who is ever answered anything else than null or an empty list there.
+# What each of these answers holds is what the manifest says; test_access_matrix.py asks for all of it, row by row.
 
-ANYBODY = frozenset(CALLERS) - {"UNMAPPED"}
-SEE_ALL = frozenset(EVERYONE) | {"OTHER_OWNER"}
-SEE_GROUPS = SEE_ALL | {"GROUP_MANAGER"}
-SEE_SOMEBODY = SEE_GROUPS | {"MEMBER"}
-LINKED = SEE_SOMEBODY - {"READER"}
-SETTLE = frozenset({"OWNER", "OTHER_OWNER"})
-SEE_AUDIT = SETTLE | {"ADMIN"}
-SEE_PRICES = frozenset({"OWNER", "BILLING", "OTHER_OWNER"})
-ONLY_BY_RECORDING = frozenset[str]()
-"""What a mutation answers: nobody meets it by reading."""
-ONLY_BY_HOLDING = frozenset[str]()
-"""What those are answered who place, settle and release holds: exactly what is in test_holds.py."""
-ONLY_BY_SIMULATING = frozenset[str]()
-"""What a dry run answers: who may ask for one is in test_settings.py."""
-FIGURES = "credits requests inputTokens cachedInputTokens outputTokens"
-MANIFEST: dict[str, dict[str, frozenset[str]]] = {
-    "Query": {
-        "viewer node nodes workspace": ANYBODY,
-        "simulateLimits": ONLY_BY_SIMULATING,
-        "authorize": ONLY_BY_HOLDING,
-    },
-    "Viewer": {"kind subject roles permissions workspace": ANYBODY, "user": LINKED},
-    "Workspace": {
-        "id slug name zone createdAt users groups": ANYBODY,
-        "usage": SEE_ALL,
-        "user": SEE_SOMEBODY,
-        "group": SEE_SOMEBODY,
-        "budget": SEE_SOMEBODY,
-        "requests": SEE_GROUPS,
-        "limits": SEE_GROUPS,
-        "settings": SETTLE,
-        "audit": SEE_AUDIT,
-        "rates tierMultipliers": SEE_PRICES,
-    },
-    "CreditLimit": {
-        "id appliesTo kind value product model cadence enforcement startsAt expiresAt temporary setAt version target"
-        " reason": SEE_SOMEBODY,
-        "setBy": SEE_ALL,
-    },
-    "CreditLimitConnection": {"edges nodes pageInfo totalCount": SEE_GROUPS},
-    "CreditLimitEdge": {"node cursor": SEE_GROUPS},
-    "LimitedTo": {"amount": SEE_SOMEBODY},
-    "Unlimited": {"_": frozenset()},
-    "WorkspaceSettings": {
-        "multiGroup unknownModel nearPercent managerCeiling autoApprovalPerPeriod cooldownHours requestOpenDays"
-        " billingAnchorDay nextBillingAnchorDay nextBillingAnchorFrom version": SETTLE
-    },
-    "AuditEntry": {"at action actorKind actorSubject actor objectType object user group before after": SEE_AUDIT},
-    "AuditValue": {"field value": SEE_AUDIT},
-    "AuditEntryConnection": {"edges nodes pageInfo totalCount": SEE_AUDIT},
-    "AuditEntryEdge": {"node cursor": SEE_AUDIT},
-    "LimitSimulation": {"stops stopCount overBy": ONLY_BY_SIMULATING},
-    "SimulatedStop": {
-        "target appliesTo limit simulated cadence product model period": ONLY_BY_SIMULATING,
-        "stoppedAt used overBy stoppedRequests": ONLY_BY_SIMULATING,
-    },
-    "SetLimitSuccess": {"limit": ONLY_BY_RECORDING},
-    "SetLimitsSuccess": {"limits": ONLY_BY_RECORDING},
-    "RemoveLimitSuccess": {"removedId": ONLY_BY_RECORDING},
-    "VersionConflict": {"message code path currentVersion current": ONLY_BY_RECORDING},
-    "ChangeSettingsSuccess": {"settings": ONLY_BY_RECORDING},
-    "SetManagerCeilingSuccess": {"group": ONLY_BY_RECORDING},
-    "Rate": {"id product model meter price effectiveFrom effectiveUntil": SEE_PRICES},
-    "TierMultiplier": {"id product tier factor effectiveFrom effectiveUntil": SEE_PRICES},
-    "User": {"id displayName email kind active version homeGroup groups usage budget budgets requests": SEE_SOMEBODY},
-    "Group": {
-        "id slug name version members budget memberLimit": SEE_SOMEBODY,
-        "usage requests managerCeiling": SEE_GROUPS,
-    },
-    "Budget": {
-        "scope limit source candidates product model used held remaining overBy period resetsAt enforcement status"
-        " binding forecast": SEE_SOMEBODY
-    },
-    "CreditRequest": {
-        "id user amount reason duration product model cadence state limitThen usedThen createdAt expiresAt decidedAt"
-        " decidedBy automatic decisionNote grantedAmount grantedUntil limit": SEE_SOMEBODY
-    },
-    "RequestDuration": {"kind until": SEE_SOMEBODY},
-    "CreditRequestConnection": {"edges nodes pageInfo totalCount": SEE_SOMEBODY},
-    "CreditRequestEdge": {"node cursor": SEE_SOMEBODY},
-    "RequestCreditsSuccess": {"request": ONLY_BY_RECORDING},
-    "DecideCreditRequestSuccess": {"request": ONLY_BY_RECORDING},
-    "CancelCreditRequestSuccess": {"request": ONLY_BY_RECORDING},
-    "RequestPending": {"message code path request": ONLY_BY_RECORDING},
-    "RequestEnded": {"message code path request": ONLY_BY_RECORDING},
-    "CoolingDown": {"message code path until": ONLY_BY_RECORDING},
-    "Period": {"cadence start end": SEE_SOMEBODY},
-    "Forecast": {"projected runsOutOn method": SEE_SOMEBODY},
-    "UserConnection": {"pageInfo totalCount": ANYBODY, "edges nodes": SEE_SOMEBODY},
-    "UserEdge": {"node cursor": SEE_SOMEBODY},
-    "GroupConnection": {"pageInfo totalCount": ANYBODY, "edges nodes": SEE_SOMEBODY},
-    "GroupEdge": {"node cursor": SEE_SOMEBODY},
-    "PageInfo": {"hasNextPage hasPreviousPage": ANYBODY, "startCursor endCursor": SEE_SOMEBODY},
-    "CreditUsage": {f"{FIGURES} range dataThrough series breakdown": SEE_SOMEBODY},
-    "Range": {"start end": SEE_SOMEBODY},
-    "UsageSeries": {"key points": SEE_SOMEBODY},
-    "UsageKey": {"other user group product model": SEE_SOMEBODY},
-    "UsagePoint": {f"{FIGURES} start": SEE_SOMEBODY},
-    "UsageBreakdown": {"rows other rowCount": SEE_SOMEBODY},
-    "UsageRow": {f"{FIGURES} product model share user group usage": SEE_SOMEBODY},
-    "UsageRest": {f"{FIGURES} rowCount": SEE_SOMEBODY},
-    "Mutation": {
-        "recordUsage setRates removeRate": ONLY_BY_RECORDING,
-        "placeHold settleHold releaseHold placeHolds settleHolds releaseHolds": ONLY_BY_HOLDING,
-        "setLimit setLimits removeLimit changeSettings setManagerCeiling": ONLY_BY_RECORDING,
-        "requestCredits approveCreditRequest denyCreditRequest cancelCreditRequest": ONLY_BY_RECORDING,
-        "createUser updateUser deactivateUser reactivateUser endSessions setHomeGroup linkIdentity unlinkIdentity"
-        " createGroup updateGroup addGroupMembers removeGroupMembers syncDirectory": ONLY_BY_RECORDING,
-    },
-    "ChangeUserSuccess": {"userId user": ONLY_BY_RECORDING},
-    "ChangeGroupSuccess": {"groupId group": ONLY_BY_RECORDING},
-    "SyncDirectorySuccess": {
-        "groupsCreated groupsChanged usersCreated usersChanged usersUnchanged usersDeactivated identitiesLinked"
-        " errors": ONLY_BY_RECORDING
-    },
-    "DirectoryItemError": {"path code message": ONLY_BY_RECORDING},
-    "Hold": {
-        "id source externalId product model amount state placedAt expiresAt overage": SEE_SOMEBODY | {"WRITER"},
-        "user": SEE_SOMEBODY,
-        "endedAt settledAmount passedSoftLimits": ONLY_BY_HOLDING,
-    },
-    "BindingBudget": {"appliesTo product model cadence limit remaining resetsAt target": ONLY_BY_HOLDING},
-    "BudgetExceeded": {"message code path budget": ONLY_BY_HOLDING},
-    "HoldRefused": {"message code path": ONLY_BY_HOLDING},
-    "AuthorizationAnswer": {"allowed amount budget": ONLY_BY_HOLDING},
-    "PlaceHoldsSuccess": {"results": ONLY_BY_HOLDING},
-    "EndHoldsSuccess": {"results": ONLY_BY_HOLDING},
-    "RecordUsageSuccess": {"accepted duplicates rejected unpriced": ONLY_BY_RECORDING},
-    "SetRatesSuccess": {"rates multipliers": ONLY_BY_RECORDING},
-    "RemoveRateSuccess": {"removedId": ONLY_BY_RECORDING},
-    "UnknownRate": {"message code path": ONLY_BY_RECORDING},
-    "RateInUse": {"message code path": ONLY_BY_RECORDING},
-    "RejectedEvent": {"index code message": ONLY_BY_RECORDING},
-    "InvalidInput": {"message code path": ONLY_BY_RECORDING},
-}
-WHO_SEES = {
-    f"{type_name}.{field}": who
-    for type_name, fields in MANIFEST.items()
-    for names, who in fields.items()
-    for field in names.split()
-}
-
-
-def answered_fields(value: object) -> Iterator[str]:
-    """Return every `Type.field` that holds something."""
-    if isinstance(value, list):
-        for one in value:
-            yield from answered_fields(one)
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            held = [one for one in inner if one is not None] if isinstance(inner, list) else inner
-            if held not in (None, []) and name != "__typename":
-                yield f"{value.get('__typename', 'Query')}.{name}"
-                yield from answered_fields(inner)
-
-
-def test_every_field_of_every_type_has_said_who_sees_it() -> None:
-    types = composite_types(schema)
-    objects = {name for name, type_ in types.items() if isinstance(type_, GraphQLObjectType)}
-    fields = {f"{type_name}.{field}" for type_name, field, _ in every_field(schema) if type_name in objects}
-    assert fields == set(WHO_SEES)
+OF_THE_MANIFEST = {"READER": "usage:read", "WRITER": "usage:write", "UNMAPPED": "no role", "UNLINKED": "no user"}
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_a_field_holds_something_for_exactly_those_who_see_it(
-    answered: dict[str, list[dict[str, Any]]], caller: str
+def test_whatever_is_asked_a_field_holds_something_only_in_rows_that_the_manifest_says(
+    world: World, answered: dict[str, list[dict[str, Any]]], caller: str
 ) -> None:
-    found = set(answered_fields([answer.get("data") for answer in answered[caller]]))
-    expected = {field for field, who in WHO_SEES.items() if caller in who}
-    assert found <= expected
-    assert found == expected or caller in EVERYONE[1:]
+    seat = SEATS[OF_THE_MANIFEST.get(caller, caller)] if caller != "OTHER_OWNER" else FOREIGN_OWNER
+    rows, above = Rows.of(world), ("workspace", seat.place)
+    who = "OWNER" if caller == "OTHER_OWNER" else OF_THE_MANIFEST.get(caller, caller)
+    wrong = {
+        f"{name} of {owner}"
+        for answer in answered[caller]
+        for name, owner in set(held_cells(rows, answer.get("data"), above))
+        if not name.startswith("Query.") and row_word(seat, owner) not in manifest().expected(who, field_named(name))
+    }
+    assert wrong == set()
 
 
 # Changing.

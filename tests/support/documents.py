@@ -49,6 +49,7 @@ class MaximalDocument:
     """Writes selections of everything, no type more than once on the way down to it, or as often as `most` says.
 
     Beneath a field that is `shallow` only its own plain fields are selected: another one leads to the same objects.
+    With `turns` there are no dice: in round 3 each field is asked in its third way, or begins again.
     """
 
     schema: Schema
@@ -56,6 +57,7 @@ class MaximalDocument:
     round: int
     shallow: frozenset[str] = frozenset()
     most: Mapping[str, int] = field(default_factory=dict)
+    turns: bool = False
 
     def root(self, name: str) -> str:
         """Return a root field of the query with everything beneath it."""
@@ -88,17 +90,42 @@ class MaximalDocument:
             needed = [argument for argument in definition.args.values() if is_required_argument(argument)]
             assert not needed, f"{type_.name}.{name} needs arguments: say which, and try every one it takes"
             known = [""]
-        written = Random("/".join([str(self.round), *above, name])).choice(known)  # noqa: S311 - dice, not a secret
+        dice = Random("/".join([str(self.round), *above, name]))  # noqa: S311 - dice, not a secret
+        written = known[self.round % len(known)] if self.turns else dice.choice(known)
         type_below = get_named_type(definition.type)
         if f"{type_.name}.{name}" in self.shallow:
             return f"{name}{written}{_plain(type_below)}"
         return f"{name}{written}{self.selection(type_below, above)}"
 
 
+def node_types(schema: Schema) -> frozenset[str]:
+    """Return the types whose objects have an id to fetch them by."""
+    node = core_schema(schema).type_map["Node"]
+    assert isinstance(node, GraphQLInterfaceType)
+    return frozenset(one.name for one in core_schema(schema).get_implementations(node).objects)
+
+
+def leading_to_nodes(schema: Schema) -> frozenset[str]:
+    """Return the fields whose objects can be fetched by an id: those are as good as any other way to them."""
+    nodes = node_types(schema)
+
+    def leads(type_: GraphQLNamedType) -> bool:
+        members = type_.types if isinstance(type_, GraphQLUnionType) else (type_,)
+        return nodes.issuperset(member.name for member in members)
+
+    return frozenset(
+        f"{type_name}.{name}"
+        for type_name, name, definition in every_field(schema)
+        if leads(get_named_type(definition.type))
+    )
+
+
 def _plain(type_: GraphQLNamedType) -> str:
     """Return `{...}` with the plain fields of a type, or of each type of a union."""
     if isinstance(type_, GraphQLUnionType):
         return "{__typename" + "".join(f" ... on {member.name} {_plain(member)}" for member in type_.types) + "}"
+    if isinstance(type_, GraphQLInterfaceType):
+        return "{__typename id}"
     assert isinstance(type_, GraphQLObjectType)
     plain = [one for one, below in type_.fields.items() if is_leaf_type(get_named_type(below.type))]
     return f"{{__typename {' '.join(plain)}}}"

@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 
 import httpx
 import psycopg
+from psycopg import sql
 
 from creditdesk.auth.authenticate import Authenticator
 from creditdesk.auth.callers import Callers
@@ -520,6 +521,19 @@ class World:
         """Run plain SQL past every policy."""
         with psycopg.connect(self.fresh.superuser_dsn, autocommit=True) as connection:
             return connection.execute(cast("Any", query), parameters).fetchall()
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return a hash of all that is in each table: what a denied call does not change in any way."""
+        with psycopg.connect(self.fresh.superuser_dsn, autocommit=True) as connection:
+            names = connection.execute(
+                "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+                " AND relnamespace = 'public'::regnamespace ORDER BY 1"
+            ).fetchall()
+            query = "SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {} AS t"
+            return {
+                name: connection.execute(sql.SQL(query).format(sql.Identifier(name))).fetchall()[0][0]
+                for (name,) in names
+            }
 
     def row_counts(self) -> dict[str, int]:
         """Return how many rows every table has: what a denied call does not change."""
