@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from creditdesk.credits.hold_rules import hold_id
+from support.issuers import URL
 from support.rows import Owner
 from support.world import (
     PLACES,
@@ -246,6 +247,84 @@ def _release(world: World, owner: Owner) -> dict[str, Any]:
 @_on("releaseHolds", "$input: ReleaseHoldsInput!")
 def _release_many(world: World, owner: Owner) -> dict[str, Any]:
     return {"holds": [_release(world, owner)]}
+
+
+def _user(owner: Owner) -> dict[str, Any]:
+    return {"email": email_of(owner[1])}
+
+
+@_on("createUser", "$input: CreateUserInput!")
+def _create_user(_world: World, _owner: Owner) -> dict[str, Any]:
+    return {"displayName": "Somebody New", "externalId": f"new-{next(_numbers)}"}
+
+
+@_on("createGroup", "$input: CreateGroupInput!")
+def _create_group(_world: World, _owner: Owner) -> dict[str, Any]:
+    return {"slug": f"new-{next(_numbers)}", "name": "New"}
+
+
+@_on("syncDirectory", "$input: SyncDirectoryInput!")
+def _sync(_world: World, _owner: Owner) -> dict[str, Any]:
+    return {"users": [{"displayName": "Somebody Else", "externalId": f"new-{next(_numbers)}"}]}
+
+
+@_on("updateUser", "$input: UpdateUserInput!")
+def _update_user(_world: World, owner: Owner) -> dict[str, Any]:
+    return {"user": _user(owner), "displayName": f"Another Name {next(_numbers)}"}
+
+
+@_on("updateGroup", "$input: UpdateGroupInput!")
+def _update_group(_world: World, owner: Owner) -> dict[str, Any]:
+    return {**_target(owner), "name": f"Another Name {next(_numbers)}"}
+
+
+@_on("deactivateUser", "$input: UserInput!")
+def _deactivate(_world: World, owner: Owner) -> dict[str, Any]:
+    return {"user": _user(owner)}
+
+
+@_on("reactivateUser", "$input: UserInput!")
+def _reactivate(_world: World, owner: Owner) -> dict[str, Any]:
+    return {"user": _user(owner)}
+
+
+@_on("endSessions", "$input: UserInput!")
+def _end_sessions(_world: World, owner: Owner) -> dict[str, Any]:
+    return {"user": _user(owner)}
+
+
+def _members(owner: Owner) -> dict[str, Any]:
+    group, user = (owner, ("user", "nora")) if owner[0] == "group" else (("group", "platform"), owner)
+    return {**_target(group), "users": [_user(user)]}
+
+
+@_on("addGroupMembers", "$input: GroupMembersInput!")
+def _add_members(_world: World, owner: Owner) -> dict[str, Any]:
+    return _members(owner)
+
+
+@_on("removeGroupMembers", "$input: GroupMembersInput!")
+def _remove_members(_world: World, owner: Owner) -> dict[str, Any]:
+    return _members(owner)
+
+
+@_on("setHomeGroup", "$input: SetHomeGroupInput!")
+def _set_home_group(_world: World, owner: Owner) -> dict[str, Any]:
+    if owner[0] == "user":
+        return {"user": _user(owner), "group": None}
+    # Somebody who is in the group, since a home group is one of their own.
+    person = {"research": "mo", "design": "gina", "sales": "zoe"}.get(owner[1], "nora")
+    return {"user": _user(("user", person)), **_target(owner)}
+
+
+@_on("linkIdentity", "$input: LinkIdentityInput!")
+def _link(_world: World, owner: Owner) -> dict[str, Any]:
+    return {"user": _user(owner), "issuer": URL, "subject": f"another-{next(_numbers)}"}
+
+
+@_on("unlinkIdentity", "$input: UnlinkIdentityInput!")
+def _unlink(_world: World, owner: Owner) -> dict[str, Any]:
+    return {"issuer": URL, "subject": owner[1]}
 
 
 @_on("viewer", "", "")

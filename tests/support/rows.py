@@ -68,12 +68,17 @@ class Rows:
             names |= {group_id(group): ("group", group) for group in place.groups}
             names |= {user_id(person.name): ("user", person.name) for person in place.people}
         types = {"workspace": "Workspace", "group": "Group", "user": "User"}
+        for kind, query in _MADE.items():
+            names |= {id_: (kind, NEWCOMER) for (id_,) in world.sql(query) if id_ not in names}
         rows = cls({shown_id(types[owner[0]], id_): owner for id_, owner in names.items()})
         for type_name, query in _OF_ROWS.items():
             rows.owners |= {shown_id(type_name, id_): names[owner] for id_, owner in world.sql(query)}
         return rows
 
 
+NEWCOMER = "newcomer"
+"""The name of every user and group that was made after the world was filled: of acme, and in no group."""
+_MADE = {"user": "SELECT id FROM app_user", "group": "SELECT id FROM user_group"}
 _OF_ROWS = {
     "Hold": "SELECT id, user_id FROM hold",
     "CreditRequest": "SELECT id, user_id FROM credit_request",
@@ -95,6 +100,8 @@ def _people() -> Mapping[str, tuple[str, frozenset[str]]]:
 def row_word(seat: Seat, owner: Owner) -> str:
     """Return the word for a row of this owner, as the manifest has it."""
     kind, name = owner
+    if name == NEWCOMER:
+        return KINDS[kind][2] if seat.place == ACME.name else FOREIGN
     people = _people()
     if kind == "workspace":
         return KINDS[kind][0] if name == seat.place else FOREIGN

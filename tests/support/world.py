@@ -443,6 +443,9 @@ async def _fill(database: Database) -> None:
         await put_sessions(database, place)
 
 
+_PEOPLE_TABLES = ("app_user", "user_group", "group_member", "user_identity", "browser_session")
+
+
 @dataclass
 class World:
     """The endpoint over a filled database, in an event loop of its own that lives as long as the world."""
@@ -534,6 +537,35 @@ class World:
                 name: connection.execute(sql.SQL(query).format(sql.Identifier(name))).fetchall()[0][0]
                 for (name,) in names
             }
+
+    def keep_people(self) -> None:
+        """Remember who there is, and who is in which group: for `restore_people`."""
+        with psycopg.connect(self.fresh.superuser_dsn, autocommit=True) as connection:
+            for table in _PEOPLE_TABLES:
+                query = "CREATE TABLE IF NOT EXISTS {} AS TABLE {}"
+                names = (sql.Identifier("kept", table), sql.Identifier(table))
+                connection.execute("CREATE SCHEMA IF NOT EXISTS kept")
+                connection.execute(sql.SQL(query).format(*names))
+
+    def restore_people(self) -> None:
+        """Have people, their groups, identities and sessions as they were; who was made since then stays."""
+        with psycopg.connect(self.fresh.superuser_dsn) as connection:
+            connection.execute(
+                "UPDATE user_group AS g SET name = k.name, sort_name = k.sort_name FROM kept.user_group AS k"
+                " WHERE g.id = k.id"
+            )
+            connection.execute(
+                "UPDATE app_user AS u SET display_name = k.display_name, sort_name = k.sort_name, email = k.email,"
+                " external_id = k.external_id, active = k.active, home_group_id = k.home_group_id,"
+                " sessions_ended_at = k.sessions_ended_at FROM kept.app_user AS k WHERE u.id = k.id"
+            )
+            for table in ("group_member", "user_identity", "browser_session"):
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+                connection.execute(
+                    sql.SQL("INSERT INTO {} SELECT * FROM {}").format(
+                        sql.Identifier(table), sql.Identifier("kept", table)
+                    )
+                )
 
     def row_counts(self) -> dict[str, int]:
         """Return how many rows every table has: what a denied call does not change."""
