@@ -2,8 +2,8 @@
 
 A refresh token that was used twice ends everything that came of it (RFC 9700, section 4.14). So an attempt is claimed
 by a column of the session's row, for longer than the provider may take to answer; whoever comes meanwhile waits until
-the row says how it went. One that died is taken over when its time is up: whether the provider has seen the token is
-not known then, and what it answers decides.
+the row says how it went. One that brought nothing is taken over, and so is one that died, when its time is up: whether
+the provider has seen the token is not known then, and what it answers decides.
 """
 
 import asyncio
@@ -81,8 +81,6 @@ class Refresher:
                 raise Unauthenticated("the session has ended")
             if found.tokens_version != session.tokens_version:
                 return found
-            if found.refresh_id is None:
-                raise IssuerUnavailable  # the attempt that we waited for brought nothing
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _exchanged(self, session: Session, refresh_id: UUID) -> Session:
@@ -117,13 +115,7 @@ class Refresher:
             )
         if not is_there:
             raise Unauthenticated("the session ended while its tokens were refreshed")
-        return replace(
-            session,
-            tokens=sealed,
-            tokens_expire_at=expire_at,
-            tokens_version=session.tokens_version + 1,
-            refresh_id=None,
-        )
+        return replace(session, tokens=sealed, tokens_expire_at=expire_at, tokens_version=session.tokens_version + 1)
 
 
 def purpose_of(key: SessionKey) -> str:

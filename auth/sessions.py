@@ -159,9 +159,8 @@ class Sessions:
             session = await self._refresher.refreshed(session)
         presented = self._refresher.presented(session)
         principal = await self._authenticator.principal_of(f"Bearer {presented}", since=session.created_at)
-        is_the_same = (principal.workspace.id, principal.issuer, principal.subject) == (
-            session.key.workspace_id, session.issuer, session.subject
-        )  # fmt: skip
+        was = (PrincipalKind.PERSON, session.key.workspace_id, session.issuer, session.subject)
+        is_the_same = (principal.kind, principal.workspace.id, principal.issuer, principal.subject) == was
         if not is_the_same:
             raise Unauthenticated("the session's new token is another person's, or of another workspace")
         return principal, min(session.tokens_expire_at, session.expires_at)

@@ -54,7 +54,6 @@ class Session:
     tokens: str = field(repr=False)
     tokens_version: int
     tokens_expire_at: datetime
-    refresh_id: UUID | None
 
 
 async def start_session(conn: Connection, new: NewSession, *, now: datetime) -> None:

@@ -12,7 +12,7 @@ VALUES (
 -- Find a session, whatever has become of it.
 SELECT s.issuer, s.subject, s.secret_hash, s.next_secret_hash, s.next_given_at, s.previous_secret_hash,
   s.previous_until, s.created_at, s.renewed_at, s.seen_at, s.expires_at, s.tokens, s.tokens_version,
-  s.tokens_expire_at, s.refresh_id
+  s.tokens_expire_at
 FROM browser_session AS s
 WHERE s.workspace_id = %(workspace_id)s::uuid
   AND s.id = %(session_id)s::uuid;

@@ -16,11 +16,13 @@ from starlette.applications import Starlette
 
 from creditdesk.app.browsers import browsers_from_settings
 from creditdesk.app.demo.issuer import DemoClient, DemoIssuer, DemoPerson
+from creditdesk.app.demo.signing_keys import SigningKeys
 from creditdesk.app.holds import HoldsEndpoint
 from creditdesk.app.main import create_app
 from creditdesk.app.metrics import Metrics
 from creditdesk.app.settings import load_settings
 from creditdesk.auth.authenticate import Authenticator
+from creditdesk.auth.callers import Callers
 from creditdesk.auth.tokens import TokenVerifier
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
@@ -127,11 +129,13 @@ class House:
     fresh: FreshDatabase
     runner: asyncio.Runner
     clock: Clock
-    issuer: DemoIssuer
+    keys: SigningKeys
     network: Network
     database: Database
+    callers: Callers
     app: Starlette
     stack: AsyncExitStack
+    issuer: DemoIssuer = field(init=False)
     opened: list[httpx.AsyncClient] = field(default_factory=list)
 
     def run(self, coroutine: Any) -> Any:
@@ -150,6 +154,16 @@ class House:
         self.run(browser.sign_in(subject))
         return browser
 
+    def reset(self) -> None:
+        """Begin again: nobody is signed in, nobody is cut off, everybody is who they were, and it is now."""
+        self.sql("DELETE FROM browser_session")
+        self.sql("UPDATE app_user SET active = (display_name NOT LIKE 'Ina %%'), sessions_ended_at = NULL")
+        self.clock.moment = time.time()
+        redirects, back = (f"{PUBLIC_URL}/auth/callback",), (f"{PUBLIC_URL}/",)
+        client = DemoClient(CLIENT_ID, CLIENT_SECRET, redirect_uris=redirects, sign_out_uris=back)
+        self.issuer = DemoIssuer(URL, AUDIENCE, persons=persons(), clients=[client], keys=self.keys, now=self.clock)
+        self.network.app, self.network.is_cut = self.issuer.app(), False
+
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Run plain SQL past every policy."""
         with psycopg.connect(self.fresh.superuser_dsn, autocommit=True) as connection:
@@ -161,14 +175,14 @@ class House:
 
     async def opened_app(self, **settings: str) -> tuple[Database, Starlette]:
         """Return another process's worth of the app, on the same database."""
-        database, app = _app(self.fresh, self.network, self.clock, settings)
+        database, _, app = _app(self.fresh, self.network, self.clock, settings)
         await self.stack.enter_async_context(app.router.lifespan_context(app))
         return database, app
 
 
 def _app(
     fresh: FreshDatabase, network: Network, clock: Clock, changes: Mapping[str, str]
-) -> tuple[Database, Starlette]:
+) -> tuple[Database, Callers, Starlette]:
     settings = load_settings({**SETTINGS, "DATABASE_URL": fresh.server_dsn, **changes})
     database = Database(fresh.server_dsn, max_connections=8)
     http = httpx.AsyncClient(transport=network)
@@ -200,7 +214,7 @@ def _app(
         origins=settings.origins,
         session_idle=settings.session_lifetimes.idle,
     )
-    return database, app
+    return database, browsers.callers, app
 
 
 @contextmanager
@@ -210,17 +224,14 @@ def house_of(fresh: FreshDatabase, **settings: str) -> Iterator[House]:
 
         @asynccontextmanager
         async def opened() -> Any:
-            clock = Clock(time.time())
-            redirects = (f"{PUBLIC_URL}/auth/callback",)
-            client = DemoClient(CLIENT_ID, CLIENT_SECRET, redirect_uris=redirects, sign_out_uris=(f"{PUBLIC_URL}/",))
-            issuer = DemoIssuer(URL, AUDIENCE, persons=persons(), clients=[client], now=clock)
-            network = Network(issuer.app())
-            database, app = _app(fresh, network, clock, settings)
+            clock, network = Clock(time.time()), Network(None)
+            database, callers, app = _app(fresh, network, clock, settings)
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(app.router.lifespan_context(app))
                 for place in PLACES:
                     await put_place(database, place)
-                house = House(fresh, runner, clock, issuer, network, database, app, stack)
+                house = House(fresh, runner, clock, SigningKeys(), network, database, callers, app, stack)
+                house.reset()
                 yield house
                 for one in house.opened:
                     await one.aclose()
