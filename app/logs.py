@@ -132,6 +132,11 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
             loop.call_later(self.DELAY_SECONDS, self.flush)
 
 
+def _is_no_handshake(record: logging.LogRecord) -> bool:
+    """Tell whether a line of uvicorn's is none of a WebSocket's handshake: those hold the query string."""
+    return "WebSocket" not in str(record.msg)
+
+
 def configure_logs(*, level: str, form: Literal["json", "text"]) -> None:
     """Send every logger, uvicorn's and Python's warnings included, through one handler to stderr."""
     # What no line of ours shows need not be found out for each (Python's Logging HOWTO, "Optimization").
@@ -143,11 +148,12 @@ def configure_logs(*, level: str, form: Literal["json", "text"]) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": {"()": formatter}},
+            "filters": {"no_handshakes": {"()": lambda: _is_no_handshake}},
             "handlers": {"stderr": {"()": GatheringHandler, "formatter": "line"}},
             "root": {"level": level, "handlers": ["stderr"]},
             "loggers": {
                 "uvicorn": {"handlers": [], "propagate": True},
-                "uvicorn.error": {"handlers": [], "propagate": True},
+                "uvicorn.error": {"handlers": [], "propagate": True, "filters": ["no_handshakes"]},
                 # Ours says the same with the request's id, and without the query string.
                 "uvicorn.access": {"handlers": [], "propagate": False},
                 "httpx": {"level": "WARNING"},

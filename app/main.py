@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from creditdesk.app.browsers import browsers_from_settings
@@ -36,8 +36,12 @@ from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.batched_reads import BATCHES
 from creditdesk.graphql.endpoint import GraphQLEndpoint
 from creditdesk.graphql.execution.executor import PlannedExecutor
+from creditdesk.graphql.live import Live
 from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.schema import core_schema, schema
+from creditdesk.graphql.streams import Streams
+from creditdesk.graphql.subscribers import Subscribers
+from creditdesk.graphql.websocket import WebSocketEndpoint
 
 _NO_ORIGINS = Origins()
 _SESSION_IDLE = SessionLifetimes().idle
@@ -54,6 +58,7 @@ def create_app(
     routes: Sequence[Route] = (),
     origins: Origins = _NO_ORIGINS,
     session_idle: timedelta = _SESSION_IDLE,
+    websockets: WebSocketEndpoint | None = None,
 ) -> Starlette:
     """Return the app around its two endpoints; its lifespan opens the pool, and closes it and the HTTP client."""
 
@@ -64,12 +69,15 @@ def create_app(
     def count(path: str, status: str, seconds: float) -> None:
         metrics.count_request(path=path, status=status, seconds=seconds)
 
+    feed = websockets.streams.live.feed if websockets is not None else None
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with http:
             await database.open()
             try:
-                async with kept_up(database, metrics, session_idle=session_idle):
+                watching = feed.running() if feed else nullcontext()
+                async with kept_up(database, metrics, session_idle=session_idle), watching:
                     yield
             finally:
                 await database.close()
@@ -79,10 +87,13 @@ def create_app(
         issuers={f"issuer {name}".rstrip(): check for name, check in verifier.checks.items()},
     )
     database.observers.append(metrics.count_statement)
+    if websockets is not None:
+        websockets.streams.subscribers.observers.append(metrics.note_open)
     app = Starlette(
         routes=[
             Route("/graphql", graphql_endpoint),
             *routes,
+            *([WebSocketRoute("/graphql", websockets)] if websockets else []),
             Route("/healthz", healthz),
             Route("/readyz", readiness.readyz),
             Route("/metrics", metrics_page),
@@ -122,15 +133,19 @@ def app_from_settings(settings: Settings) -> Starlette:
     authenticator = Authenticator(verifier=verifier, database=database)
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     browsers = browsers_from_settings(settings, database=database, authenticator=authenticator)
+    live = Live.over(database, lambda: datetime.now(UTC))
     documents = Documents(core_schema())
     metrics = Metrics(shared=shared_metrics_directory())
     planned = settings.executor == "planned"
     plans = PlannedExecutor(schema, BATCHES, note=metrics.count_execution) if planned else None
+    answering = Answering(documents, stored=stored_documents(settings, documents), plans=plans)
+    subscribers = Subscribers(most_per_caller=settings.max_subscriptions)
+    streams = Streams(database=database, desk=desk, answering=answering, live=live, subscribers=subscribers)
     endpoint = GraphQLEndpoint(
         database=database,
         desk=desk,
         callers=browsers.callers,
-        answering=Answering(documents, stored=stored_documents(settings, documents), plans=plans),
+        answering=answering,
         max_body_bytes=settings.max_body_bytes,
     )
     holds = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
@@ -144,6 +159,7 @@ def app_from_settings(settings: Settings) -> Starlette:
         origins=settings.origins,
         session_idle=settings.session_lifetimes.idle,
         metrics=metrics,
+        websockets=WebSocketEndpoint(callers=browsers.callers, streams=streams),
     )
 
 

@@ -9,6 +9,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from creditdesk.db.readiness import PoolUse
 from creditdesk.graphql.execution.executor import Outcome
+from creditdesk.graphql.subscribers import Open
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -55,6 +56,17 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._open = Gauge(
+            "creditdesk_open",
+            "Open WebSocket connections and event streams, and the subscriptions on them.",
+            ("what",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._dropped = Counter(
+            "creditdesk_slow_consumers", "Connections dropped because their client did not read.", registry=registry
+        )
+        self._dropped_before = 0
         if shared:
             MultiProcessCollector(self._registry, path=str(shared))  # type: ignore[no-untyped-call]
 
@@ -88,6 +100,13 @@ class Metrics:
         self._connections.labels("in_use").set(use.in_use)
         self._connections.labels("idle").set(use.idle)
         self._waiting.set(use.waiting)
+
+    def note_open(self, is_open: Open) -> None:
+        """Note what is open, and count who was dropped: an observer of `Subscribers`."""
+        self._open.labels("connections").set(is_open.connections)
+        self._open.labels("subscriptions").set(is_open.subscriptions)
+        self._dropped.inc(is_open.dropped - self._dropped_before)
+        self._dropped_before = is_open.dropped
 
     def page(self) -> bytes:
         """Return the page in Prometheus's text format."""

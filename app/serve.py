@@ -20,6 +20,7 @@ from creditdesk.app.database import running_database
 from creditdesk.app.failures import CommandFailed
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.settings import Settings, handed_down
+from creditdesk.app.sockets import WebSocketProtocol
 from creditdesk.db.connections import Database
 from creditdesk.db.readiness import check_schema
 
@@ -100,7 +101,10 @@ def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
         workers=settings.workers,
         loop="uvloop" if sys.platform != "win32" else "auto",
         http="httptools" if sys.platform != "win32" else "auto",
-        ws="none",
+        ws=WebSocketProtocol,
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=None,  # the protocol on top has its own
+        ws_per_message_deflate=False,  # memory for each of thousands of connections that are mostly idle
         lifespan="on",
         interface="asgi3",
         log_config=None,  # the app's factory configures the logs, in this process or in a worker

@@ -122,6 +122,9 @@ class Settings(SignInSettings, BaseSettings):
         alias="CREDITDESK_DOCUMENTS_FILE",
         description="A JSON object from ids to documents that are trusted, as code generators of clients write it",
     )
+    max_subscriptions: int = Field(
+        200, alias="CREDITDESK_MAX_SUBSCRIPTIONS", ge=1, description="Subscriptions that one caller may have open"
+    )
     shutdown_seconds: int = Field(
         10, alias="CREDITDESK_SHUTDOWN_SECONDS", ge=1, le=3600, description="How long running requests may still take"
     )

@@ -46,13 +46,12 @@ Concerned = Mapping[Topic, frozenset[UUID | None]]
 class Change:
     """What one commit changed, and whom that concerns.
 
-    `all_budgets` says that any budget of the workspace may be another one now, and `all_people` the same of people.
+    `all_budgets` says that any budget of the workspace may be another one now.
     """
 
     concerned: Concerned
     requests: tuple[UUID, ...] = ()
     all_budgets: bool = False
-    all_people: bool = False
     columns: tuple[Sequence[object], ...] = ()
 
     def uses(self) -> Iterator[Use]:
@@ -111,8 +110,9 @@ def _acts(object_types: Sequence[str], object_ids: Sequence[UUID], users: Sequen
     """Return whom entries of the audit trail concern."""
     budgets: set[UUID | None] = set()
     askers: set[UUID | None] = set()
+    people: set[UUID | None] = set()
     requests: list[UUID] = []
-    all_budgets = all_people = False
+    all_budgets = False
     for object_type, object_id, user_id in zip(object_types, object_ids, users, strict=True):
         match object_type:
             case "CreditRequest":
@@ -120,14 +120,14 @@ def _acts(object_types: Sequence[str], object_ids: Sequence[UUID], users: Sequen
                 askers |= {user_id, EVERYBODY}
             case "CreditLimit" if user_id is not None:
                 budgets.add(user_id)
-            case "CreditLimit" | "Workspace":
+            case "User" if user_id is not None:
+                # Whose limits count for them, and whether they may come in.
+                budgets.add(user_id)
+                people.add(user_id)
+            case "CreditLimit" | "Workspace" | "Group" | "User":
                 all_budgets = True
-            case "User" | "Group" | "UserIdentity":
-                # Whose limits count for whom, and who sees whom, changes with who is where.
-                all_budgets = all_people = True
     return Change(
-        {Topic.BUDGET: frozenset(budgets), Topic.REQUEST: frozenset(askers)},
+        {Topic.BUDGET: frozenset(budgets), Topic.REQUEST: frozenset(askers), Topic.PEOPLE: frozenset(people)},
         requests=tuple(requests),
         all_budgets=all_budgets,
-        all_people=all_people,
     )

@@ -56,6 +56,8 @@ class ErrorCode(Enum):
     TAKEN = "Another user or group here goes by that e-mail address, external id, identity or slug already."
     UNKNOWN_IDENTITY = "Nobody in this workspace is linked to that subject of that identity provider."
     RATE_IN_USE = "A rate that has come into effect stays: put a later one in its place."
+    CHANGES_MISSED = "More has changed than can be told one by one: read again what you show, and subscribe again."
+    TOO_MANY_SUBSCRIPTIONS = "The caller has as many subscriptions open as one may have: end some of them."
     DATABASE_UNAVAILABLE = "The database cannot be reached or is restarting. Try again."
     TIMEOUT = "The request took longer than this server allows. Ask for less at once."
     INTERNAL = "Something unexpected happened; it is logged under the id that comes with the error."

@@ -65,9 +65,8 @@ class _Watched:
             # Of many ids and few who watch, or the other way round, only the fewer are gone through.
             for id_ in watchers.keys() & ids:
                 found |= watchers[id_]
-        for topic, is_whole in ((Topic.BUDGET, change.all_budgets), (Topic.PEOPLE, change.all_people)):
-            if is_whole:
-                found = found.union(*self.watchers[topic].values())
+        if change.all_budgets:
+            found = found.union(*self.watchers[Topic.BUDGET].values())
         return found
 
     def everybody(self) -> set[Watcher]:

@@ -54,6 +54,15 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An operation that is executed next."""
+
+    executor: Executor[Any]
+    extensions: Extensions
+    prepared: PreparedDocument
+
+
 class Answering:
     """Answers requests under the permissions of their context."""
 
@@ -75,25 +84,17 @@ class Answering:
     ) -> Answer:
         """Execute an operation and return the whole answer; raise only what a check fails with, such as no database."""
         try:
-            executor, extensions, prepared = await self._admitted(request, context, allowed)
+            return await self.executed(await self.admitted(request, context, allowed), context)
         except RefusedError as error:
             return refusal(error)
         except RequestErrors as errors:
             return errors.answer
-        written = await self._followed(executor, prepared, context)
-        if written is not None:
-            return shown_result(ExecutionResult(written), extensions)
-        return shown_result(await _executed(executor), extensions)
 
-    async def admitted(
-        self, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType]
-    ) -> tuple[Executor[Any], Extensions]:
-        """Return what executes the operation, and the answer's `extensions`; raise RefusedError or RequestErrors.
-
-        What is refused before execution is refused here: nothing has been resolved yet, and no row was read for it.
-        """
-        executor, extensions, _ = await self._admitted(request, context, allowed)
-        return executor, extensions
+    async def executed(self, admitted: Admitted, context: Context) -> Answer:
+        """Execute a query or a mutation that was admitted, and return the whole answer."""
+        written = await self._followed(admitted.executor, admitted.prepared, context)
+        result = ExecutionResult(written) if written is not None else await _executed(admitted.executor)
+        return shown_result(result, admitted.extensions)
 
     async def _followed(
         self, executor: Executor[Any], prepared: PreparedDocument, context: Context
@@ -112,9 +113,11 @@ class Answering:
         )
         return await self._plans.written(asked)
 
-    async def _admitted(
-        self, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType]
-    ) -> tuple[Executor[Any], Extensions, PreparedDocument]:
+    async def admitted(self, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType]) -> Admitted:
+        """Return what executes the operation, and the answer's `extensions`; raise RefusedError or RequestErrors.
+
+        What is refused before execution is refused here: nothing has been resolved yet, and no row was read for it.
+        """
         prepared = self._documents.prepare(self._stored.text_of(request, context.principal))
         if prepared.errors:
             raise RequestErrors(prepared.errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)
@@ -128,7 +131,7 @@ class Answering:
         extensions: dict[str, object] = {}
         for check in self._checks:
             extensions |= await check(admission) or {}
-        return executor, extensions, prepared
+        return Admitted(executor, extensions, prepared)
 
 
 class RequestErrors(Exception):  # noqa: N818 - several of them

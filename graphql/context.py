@@ -11,6 +11,7 @@ from creditdesk.auth.principal import Principal
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection, Database
+from creditdesk.graphql.live import Live
 from creditdesk.graphql.loaders import Loaders
 
 
@@ -22,6 +23,8 @@ class Context:
     desk: HoldDesk
     principal: Principal
     now: datetime
+    live: Live | None = None
+    """What subscriptions share; other operations are executed without."""
     permitted: PermittedScopes = field(init=False)
     reader: Connection = field(init=False)
     """A connection for reads, under the caller's database role."""
@@ -42,6 +45,11 @@ class Context:
     def forget(self) -> None:
         """Read again what was read before: for whoever has changed something."""
         self.loaders = Loaders(self.reader, self.permitted, (self.limits_reader, self.limits_permitted), self.now)
+
+    def renew(self, now: datetime) -> None:
+        """Be at a later moment: each event of a subscription is read anew."""
+        self.now = now
+        self.forget()
 
     @property
     def zone(self) -> str:

@@ -23,6 +23,7 @@ from creditdesk.graphql.request_mutations import RequestMutations
 from creditdesk.graphql.scalars import SCALARS
 from creditdesk.graphql.settings import SettingsMutations
 from creditdesk.graphql.simulations import SimulationQueries
+from creditdesk.graphql.subscriptions import Subscription
 from creditdesk.graphql.user_mutations import UserMutations
 from creditdesk.graphql.workspace import Viewer, Workspace, WorkspaceBy
 
@@ -126,6 +127,7 @@ class Mutation(
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
 )
 """Field suggestions are off: a caller learns the schema by introspection or from `schema.graphql`, not by guessing."""

@@ -14,12 +14,12 @@ ROOTS = {root.name for root in (GRAPH.query_type, GRAPH.mutation_type, GRAPH.sub
 EDIT = "is not in docs/access.toml: say there who sees it, and of whose rows, then run `make access`"
 
 
-def required_permissions() -> dict[str, str]:
-    """Return the permission that each root field requires, as the schema's text says."""
+def required_permissions(roots: set[str]) -> dict[str, str]:
+    """Return the permission that each field of these types requires, as the schema's text says."""
     return {
         field.name.value: print_ast(argument.value)
         for definition in parse(schema_text()).definitions
-        if isinstance(definition, ObjectTypeDefinitionNode) and definition.name.value in ROOTS
+        if isinstance(definition, ObjectTypeDefinitionNode) and definition.name.value in roots
         for field in definition.fields or ()
         for directive in field.directives or ()
         if directive.name.value == "requires"
@@ -37,7 +37,7 @@ def test_the_manifest_has_every_field_of_every_type() -> None:
 
 
 def test_the_manifest_has_every_operation_with_the_permission_that_it_requires() -> None:
-    required = required_permissions()
+    required = required_permissions(ROOTS - {"Subscription"})
     listed = {operation.name: operation.needs for operation in manifest().operations}
     missing = sorted(required.keys() - listed.keys())
     assert not missing, "\n".join(
@@ -45,6 +45,12 @@ def test_the_manifest_has_every_operation_with_the_permission_that_it_requires()
         " tests/support/operations.py how it is called" for name in missing
     )  # fmt: skip
     assert listed == required
+
+
+def test_the_manifest_has_every_subscription_and_none_requires_more_than_to_be_somebody() -> None:
+    required = required_permissions({"Subscription"})
+    assert set(manifest().subscriptions) == set(required)
+    assert set(required.values()) == {"WORKSPACE_READ"}
 
 
 def test_the_manifest_has_every_role_and_every_scope() -> None:

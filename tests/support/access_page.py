@@ -50,6 +50,8 @@ def _lines(found: Manifest) -> Iterator[str]:
         yield from _type_table(found, type_name, fields)
     yield from ("## Who may do what", "")
     yield from _operations(found)
+    yield from ("## Who is told what as it happens", "")
+    yield from _subscriptions(found)
     yield from (
         "## What operations answer",
         "",
@@ -76,6 +78,17 @@ def _type_table(found: Manifest, type_name: str, fields: Sequence[Field]) -> Ite
         ["caller", *(_names(names) for names in columns.values())],
         [[", ".join(callers), *cells] for cells, callers in alike.items()],
     )
+    yield ""
+
+
+def _subscriptions(found: Manifest) -> Iterator[str]:
+    yield "Of the rows that they may see, as they are then; whoever is not named is refused with FORBIDDEN."
+    yield ""
+    rows = [
+        [f"`{name}`", "; ".join(f"{caller}: {', '.join(words)}" for caller, words in found.audiences[audience].items())]
+        for name, audience in found.subscriptions.items()
+    ]
+    yield from _table(["subscription", "told"], rows)
     yield ""
 
 

@@ -74,6 +74,7 @@ class Manifest:
     about: Mapping[str, str]
     fields: Mapping[str, Field]
     answers: Mapping[str, tuple[str, ...]]
+    subscriptions: Mapping[str, str]
     operations: tuple[Operation, ...]
 
     @property
@@ -99,6 +100,7 @@ def manifest() -> Manifest:
     names = [f"{field.type_name}.{field.name}" for field in fields]
     assert len(names) == len(set(names)), "a field is listed twice in docs/access.toml"
     assert {field.audience for field in fields} == set(audiences), "an audience that no field has, or the other way"
+    assert set(data["subscriptions"].values()) <= set(audiences), "a subscription of no audience"
     assert all(set(audience) <= set(data["callers"]) for audience in audiences.values()), "an audience of no caller"
     return Manifest(
         callers=data["callers"],
@@ -106,6 +108,7 @@ def manifest() -> Manifest:
         about={name: audience["about"] for name, audience in data["audiences"].items()},
         fields=dict(zip(names, fields, strict=True)),
         answers={type_name: tuple(names) for type_name, names in data["answers"].items()},
+        subscriptions=data["subscriptions"],
         operations=operations,
     )
 

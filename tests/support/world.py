@@ -52,9 +52,12 @@ from creditdesk.graphql.batched_reads import BATCHES
 from creditdesk.graphql.endpoint import GraphQLEndpoint
 from creditdesk.graphql.execution.executor import PlannedExecutor
 from creditdesk.graphql.ids import encode_id
+from creditdesk.graphql.live import Live
 from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.protection.limits import TRUSTED
 from creditdesk.graphql.schema import core_schema, schema
+from creditdesk.graphql.streams import Streams
+from creditdesk.graphql.subscribers import Subscribers
 from support.databases import FreshDatabase
 from support.issuers import URL, Site
 
@@ -71,6 +74,7 @@ ALL_DAYS = {"days": {"first": FIRST_DAY, "last": LAST_DAY}}
 SPRING_FORWARD = datetime(2026, 3, 29, tzinfo=UTC)
 """A day of 23 hours in Berlin."""
 MAX_BODY_BYTES = 2_000_000
+MOST_SUBSCRIPTIONS = 20
 NO_GROUP = UUID(int=0)
 
 _NAMESPACE = UUID("0b9f6f0e-90a0-4f0f-8f0a-7d1c1c3a5e55")
@@ -457,6 +461,7 @@ class World:
     authenticator: Authenticator
     callers: Callers
     endpoint: GraphQLEndpoint
+    streams: Streams
     http: httpx.AsyncClient
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -579,22 +584,27 @@ def _authenticator(database: Database, site: Site) -> Authenticator:
     return Authenticator(verifier=site.verifier, database=database)
 
 
-def _verifying_endpoint(database: Database, callers: Callers) -> GraphQLEndpoint:
+def _verifying_endpoint(database: Database, callers: Callers) -> tuple[GraphQLEndpoint, Streams]:
     desk = HoldDesk(database, lambda: datetime.now(UTC))
+    live = Live.over(database, lambda: datetime.now(UTC))
     plans = PlannedExecutor(schema, BATCHES, compile_at=1) if EXECUTOR == "planned" else None
-    return GraphQLEndpoint(
+    # The documents of these tests are giants, made to select everything.
+    answering = Answering(Documents(core_schema(), TRUSTED), plans=plans)
+    endpoint = GraphQLEndpoint(
         database=database,
         desk=desk,
         callers=callers,
-        # The documents of these tests are giants, made to select everything.
-        answering=Answering(Documents(core_schema(), TRUSTED), plans=plans),
+        answering=answering,
         max_body_bytes=MAX_BODY_BYTES,
     )
+    subscribers = Subscribers(most_per_caller=MOST_SUBSCRIPTIONS)
+    streams = Streams(database=database, desk=desk, answering=answering, live=live, subscribers=subscribers)
+    return endpoint, streams
 
 
 def another_endpoint(database: Database, site: Site) -> GraphQLEndpoint:
     """Return the endpoint of another server, with a pool and a memory of tokens of its own."""
-    return _verifying_endpoint(database, Callers(_authenticator(database, site)))
+    return _verifying_endpoint(database, Callers(_authenticator(database, site)))[0]
 
 
 @contextmanager
@@ -609,9 +619,9 @@ def world_of(fresh: FreshDatabase, fill: Callable[[Database], Any] = _fill) -> I
             await fill(database)
             authenticator = _authenticator(database, site)
             callers = Callers(authenticator)
-            endpoint = _verifying_endpoint(database, callers)
+            endpoint, streams = _verifying_endpoint(database, callers)
             http = httpx.AsyncClient(transport=httpx.ASGITransport(endpoint), base_url="http://test")
-            return World(fresh, site, runner, database, authenticator, callers, endpoint, http)
+            return World(fresh, site, runner, database, authenticator, callers, endpoint, streams, http)
 
         async def closed() -> None:
             await world.http.aclose()
