@@ -1,4 +1,4 @@
-"""The command line: `creditdesk demo`, `serve`, `migrate`, `directory`, `import`, `reconcile` and `schema`."""
+"""The command line: `creditdesk demo`, `serve`, `migrate`, `directory`, `import`, `reconcile`, `audit` and `schema`."""
 
 import argparse
 import importlib
@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Command] = {
     "directory": Command("creditdesk.app.directory", "put a workspace, its groups and its people in place"),
     "import": Command("creditdesk.app.imports", "record usage from a file"),
     "reconcile": Command("creditdesk.app.reconcile", "check that the rollups add up to the events"),
+    "audit": Command("creditdesk.app.audit", "prove the audit trail, or write it to a file"),
     "schema": Command("creditdesk.app.schema", "print the GraphQL schema"),
 }
 

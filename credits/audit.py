@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from creditdesk.credits.audit_chain import content_hash
 from creditdesk.credits.permitted import Actor
 from creditdesk.db.connections import Connection
 
@@ -57,7 +58,14 @@ class AuditRecord:
 async def audit(
     conn: Connection, *, workspace_id: UUID, actor: Actor, records: Sequence[AuditRecord], now: datetime
 ) -> None:
-    """Add changes to the audit trail, in the transaction that makes them."""
+    """Add changes to the audit trail, in the transaction that makes them.
+
+    It waits for whoever else adds to the workspace's chain: whatever else is locked, such as `changing_controls`, is
+    locked before it.
+    """
+    if not records:
+        return
+    who = (actor.kind, actor.subject, actor.user_id)
     await conn.rows(
         "add_audit_entries",
         workspace_id=workspace_id,
@@ -72,6 +80,18 @@ async def audit(
         groups=[record.group_id for record in records],
         befores=[_text(record.before) for record in records],
         afters=[_text(record.after) for record in records],
+        contents=[
+            content_hash(
+                workspace_id=workspace_id,
+                at=now,
+                actor=who,
+                action=record.action.name,
+                about=(record.object_type, record.object_id),
+                concerns=(record.user_id, record.group_id),
+                states=(record.before, record.after),
+            )
+            for record in records
+        ],
     )
 
 

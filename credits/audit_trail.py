@@ -26,6 +26,8 @@ class AuditEntry:
     group_id: UUID | None
     before: Mapping[str, str | None] | None
     after: Mapping[str, str | None] | None
+    previous: bytes
+    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)

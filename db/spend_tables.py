@@ -1,4 +1,4 @@
-"""What is stored of spend controls: settings, limits, balances, holds, requests, rates and the audit trail."""
+"""What is stored of spend controls: settings, limits, balances, holds, requests and rates."""
 
 from datetime import date, datetime
 from typing import Any, ClassVar
@@ -262,34 +262,3 @@ class RateMultiplier(SQLModel, table=True):
     effective_until: datetime | None = moment(nullable=True)
     set_by: UUID | None = None
     set_at: datetime = moment()
-
-
-_AUDIT_ID = sa.Sequence("audit_entry_id_seq", metadata=SQLModel.metadata)
-
-
-class AuditEntry(SQLModel, table=True):
-    """Who did what to what, when, and what it was before and after. Append-only by privilege."""
-
-    __tablename__ = "audit_entry"
-    __table_args__ = (
-        sa.Index("audit_entry_object_idx", "workspace_id", "object_id", "id"),
-        sa.Index("audit_entry_user_idx", "workspace_id", "user_id", "id"),
-    )
-
-    workspace_id: UUID = Field(primary_key=True)
-    id: int = Field(
-        primary_key=True,
-        sa_type=sa.BigInteger,
-        sa_column_kwargs={"server_default": _AUDIT_ID.next_value(), "autoincrement": False},
-    )
-    at: datetime = moment()
-    actor_kind: str = words()
-    actor_subject: str = words()
-    actor_user_id: UUID | None = None
-    action: str = words()
-    object_type: str = words()
-    object_id: UUID
-    user_id: UUID | None = None
-    group_id: UUID | None = None
-    before: dict[str, str] | None = Field(default=None, sa_column=sa.Column(JSONB, nullable=True))
-    after: dict[str, str] | None = Field(default=None, sa_column=sa.Column(JSONB, nullable=True))

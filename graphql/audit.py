@@ -37,6 +37,13 @@ class AuditEntry:
     object_type: str = strawberry.field(description="The type of what was changed.")
     before: list[AuditValue] | None = strawberry.field(description="What it was before; null if it was not there.")
     after: list[AuditValue] | None = strawberry.field(description="What it was after; null if it was there no more.")
+    previous_hash: str = strawberry.field(
+        description="The hash of the workspace's entry before it, which chains the two; zeros before the first one."
+    )
+    hash: str = strawberry.field(
+        description="SHA-256, in hexadecimal, of `previousHash`, the entry's number and its content. Whoever keeps it"
+        " can prove later that nothing up to this entry was changed or taken away."
+    )
     entry: strawberry.Private[audit_trail.AuditEntry]
 
     @classmethod
@@ -50,6 +57,8 @@ class AuditEntry:
             object_type=entry.object_type,
             before=_shown(entry.before),
             after=_shown(entry.after),
+            previous_hash=entry.previous.hex(),
+            hash=entry.hash.hex(),
             entry=entry,
         )
 

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from creditdesk.db import outbox_tables, spend_tables, tables  # noqa: F401 - they declare the tables
+from creditdesk.db import audit_tables, outbox_tables, spend_tables, tables  # noqa: F401 - they declare the tables
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -6,16 +6,36 @@ WITH told AS (
     %(workspace_id)s::uuid, %(now)s::timestamptz, 'ACTS', %(object_types)s::text[], %(object_ids)s::uuid[],
     %(users)s::uuid[], %(groups)s::uuid[])
 )
-INSERT INTO audit_entry (
-  workspace_id, at, actor_kind, actor_subject, actor_user_id, action, object_type, object_id, user_id, group_id, before,
-  after)
-SELECT %(workspace_id)s::uuid, %(now)s::timestamptz, %(actor_kind)s::text, %(actor_subject)s::text,
-  %(actor_user)s::uuid, e.action, e.object_type, e.object_id, e.user_id, e.group_id, e.before::jsonb, e.after::jsonb
-FROM unnest(
+SELECT add_audit_entries(
+  %(workspace_id)s::uuid, %(now)s::timestamptz, %(actor_kind)s::text, %(actor_subject)s::text, %(actor_user)s::uuid,
   %(actions)s::text[], %(object_types)s::text[], %(object_ids)s::uuid[], %(users)s::uuid[], %(groups)s::uuid[],
-  %(befores)s::text[], %(afters)s::text[]
-) WITH ORDINALITY AS e(action, object_type, object_id, user_id, group_id, before, after, nth)
-ORDER BY e.nth;
+  %(befores)s::text[], %(afters)s::text[], %(contents)s::bytea[]);
+
+-- name: audit_head
+-- Where the chain of the audit trail ends.
+SELECT h.entries, h.hash
+FROM audit_head AS h
+WHERE h.workspace_id = %(workspace_id)s::uuid;
+
+-- name: audit_chain
+-- plan: custom
+-- A page of the audit trail in the order of its chain, up to an entry.
+SELECT e.workspace_id, e.id, e.at, e.actor_kind, e.actor_subject, e.actor_user_id, e.action, e.object_type, e.object_id,
+  e.user_id, e.group_id, e.before, e.after, e.previous, e.hash
+FROM audit_entry AS e
+WHERE e.workspace_id = %(workspace_id)s::uuid
+  AND e.id >= %(from_id)s::bigint
+  AND (%(to_id)s::bigint IS NULL OR e.id <= %(to_id)s::bigint)
+ORDER BY e.id
+LIMIT %(size)s::integer;
+
+-- name: audit_span
+-- The first and the last entry of a range: what stands between them in the chain belongs to it, whatever its moment.
+SELECT min(e.id), max(e.id)
+FROM audit_entry AS e
+WHERE e.workspace_id = %(workspace_id)s::uuid
+  AND (%(range_start)s::timestamptz IS NULL OR e.at >= %(range_start)s::timestamptz)
+  AND (%(range_end)s::timestamptz IS NULL OR e.at < %(range_end)s::timestamptz);
 
 -- fragment: entry_listed
 -- The entries of a list: all of the workspace that fit the filter.
@@ -30,7 +50,7 @@ AND (%(range_end)s::timestamptz IS NULL OR e.at < %(range_end)s::timestamptz)
 -- plan: custom
 -- A page of the audit trail, newest first.
 SELECT e.id, e.at, e.actor_kind, e.actor_subject, e.actor_user_id, e.action, e.object_type, e.object_id, e.user_id,
-  e.group_id, e.before, e.after
+  e.group_id, e.before, e.after, e.previous, e.hash
 FROM audit_entry AS e
 WHERE
   -- include entry_listed

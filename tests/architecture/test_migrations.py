@@ -13,14 +13,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlmodel import SQLModel
 
-from creditdesk.db import outbox_tables, session_tables, spend_tables, tables
+from creditdesk.db import audit_tables, outbox_tables, session_tables, spend_tables, tables
 from creditdesk.db.migrate import head_revision, migrate
 from support.databases import FreshDatabase
 from support.repository import texts
 
 DECLARED = SQLModel.metadata
 assert tables.UsageEvent.metadata is spend_tables.Balance.metadata is outbox_tables.Outbox.metadata is DECLARED
-assert session_tables.BrowserSession.metadata is DECLARED
+assert session_tables.BrowserSession.metadata is audit_tables.AuditEntry.metadata is DECLARED
 
 PARTITION = re.compile(r"usage_event_(default|\d{4}_\d{2})")
 NOT_DECLARED = {"alembic_version"}  # Alembic's own

@@ -231,7 +231,8 @@ def test_an_administrator_writes_no_row_of_another_workspace(world: World, table
         with connection_as(world, ADMINISTRATOR, workspace=context) as connection:
             assert denied(connection, f"INSERT INTO {table} {values}")
     # Were it their own workspace, the very same row would be taken.
-    if table != "workspace":
+    # Entries of the audit trail are added by the function that chains them, and by nothing else.
+    if table not in {"workspace", "audit_entry"}:
         with connection_as(world, ADMINISTRATOR, workspace=HIMAL) as connection:
             assert not denied(connection, f"INSERT INTO {table} {values} ON CONFLICT DO NOTHING")
     assert world.row_counts() == before
