@@ -107,7 +107,6 @@ def test_an_export_is_proved_without_the_database(ledger: Ledger, tmp_path: Path
 
 def test_an_export_of_a_range_is_one_piece_of_the_chain(ledger: Ledger, tmp_path: Path) -> None:
     entries = write(ledger, 0)
-    # Clocks differ: an entry in the middle says an earlier moment than those around it. Its hash is wrong then, too.
     lines = audit(ledger, "export", slug(ledger), "--from", "2026-06-20", "--to", "2026-06-21").stdout.splitlines()
     assert [json.loads(line)["id"] for line in lines] == entries
     assert audit(ledger, "export", slug(ledger), "--from", "2026-06-20T10:00:00.000001Z").stdout == ""
@@ -118,8 +117,10 @@ def test_an_export_of_a_range_is_one_piece_of_the_chain(ledger: Ledger, tmp_path
     first, last = json.loads(lines[2])["previous"], json.loads(lines[-1])["hash"]
     assert (proved.returncode, proved.stdout) == (
         0,
-        f"piece.jsonl: it goes on from the entry with the hash {first}\n"
-        f"piece.jsonl: 5 entries, an unbroken chain; head {last}\n",
+        (
+            f"piece.jsonl: it goes on from the entry with the hash {first}\n"
+            f"piece.jsonl: 5 entries, an unbroken chain; head {last}\n"
+        ),
     )
 
 
