@@ -21,13 +21,30 @@ BY_WORKSPACE = (
     "user_group", "app_user", "user_identity", "group_member", "usage_event", "usage_event_key",
     "rollup_user_detail_day", "rollup_user_day", "rollup_user_month", "rollup_group_day", "rollup_group_hour",
     "workspace_settings", "credit_limit", "balance_kind", "balance", "hold", "credit_request", "rate",
-    "rate_multiplier", "audit_entry", "browser_session",
+    "rate_multiplier", "audit_entry", "audit_head", "outbox", "browser_session",
 )  # fmt: skip
 TABLES = ("workspace", *BY_WORKSPACE)
-APPEND_ONLY = ("usage_event", "usage_event_key", "balance_kind", "rate", "rate_multiplier", "audit_entry")
+APPEND_ONLY = (
+    "usage_event",
+    "usage_event_key",
+    "balance_kind",
+    "rate",
+    "rate_multiplier",
+    "audit_entry",
+    "audit_head",
+    "outbox",
+)
 """What nobody ever changes. A rate that has not come into effect may be taken back."""
-DELETED = ("group_member", "credit_limit", "rate", "rate_multiplier", "browser_session")
-NOT_OF_MEMBERS = ("usage_event_key", "rate", "rate_multiplier", "audit_entry", "browser_session")
+DELETED = ("user_identity", "group_member", "credit_limit", "rate", "rate_multiplier", "browser_session")
+NOT_OF_MEMBERS = (
+    "usage_event_key",
+    "rate",
+    "rate_multiplier",
+    "audit_entry",
+    "audit_head",
+    "outbox",
+    "browser_session",
+)
 """What members have no privilege on."""
 COMMON = ("user_group", "workspace_settings", "balance_kind")
 """What is nobody's own, and every member may read."""
@@ -218,6 +235,8 @@ COLUMNS = {
     "browser_session": "(workspace_id, id, issuer, subject, secret_hash, created_at, renewed_at, seen_at, expires_at,"
     " tokens, tokens_version, tokens_expire_at)"
     " VALUES ('{other}', '{user}', 'x', 'x', '', now(), now(), now(), now(), 'x', 1, now())",
+    "outbox": "(workspace_id, written_at, kind) VALUES ('{other}', now(), 'USES')",
+    "audit_head": "(workspace_id, entries, hash) VALUES ('{other}', 1, '')",
     "audit_entry": "(workspace_id, at, actor_kind, actor_subject, action, object_type, object_id)"
     " VALUES ('{other}', now(), 'x', 'x', 'x', 'x', '{user}')",
 }
@@ -232,7 +251,7 @@ def test_an_administrator_writes_no_row_of_another_workspace(world: World, table
             assert denied(connection, f"INSERT INTO {table} {values}")
     # Were it their own workspace, the very same row would be taken.
     # Entries of the audit trail are added by the function that chains them, and by nothing else.
-    if table not in {"workspace", "audit_entry"}:
+    if table not in {"workspace", "audit_entry", "audit_head"}:
         with connection_as(world, ADMINISTRATOR, workspace=HIMAL) as connection:
             assert not denied(connection, f"INSERT INTO {table} {values} ON CONFLICT DO NOTHING")
     assert world.row_counts() == before
@@ -426,5 +445,10 @@ def test_the_context_is_read_by_stable_plain_functions(world: World) -> None:
         ("period_first_day", "i", "sql", False),
         ("place_holds", "v", "plpgsql", False),
     ]
-    assert rows == sorted([*context, *spending, ("ensure_usage_partitions", "v", "plpgsql", True),
-                           ("remove_expired_sessions", "v", "sql", True)])  # fmt: skip
+    of_the_owner = [
+        ("add_audit_entries", "v", "plpgsql", True),
+        ("ensure_usage_partitions", "v", "plpgsql", True),
+        ("remove_expired_sessions", "v", "sql", True),
+        ("trim_outbox", "v", "plpgsql", True),
+    ]
+    assert rows == sorted([*context, *spending, *of_the_owner])
