@@ -1,6 +1,6 @@
 """Budgets as a caller may see them, many in a few statements: those of users, of groups, and of the workspace."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ from creditdesk.credits.controls import (
     by_scope,
     controls_of,
     limit_of,
-    load_ruleless_controls,
+    ruleless_controls,
     shared_control,
 )
 from creditdesk.credits.limits import LimitScope, Shape
@@ -28,11 +28,13 @@ _EVERYBODY_S = Shape(Cadence.MONTH)
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What limits the asked ones: the settings and rules, the users with their own, and what rules may be shown."""
+    """What limits the asked ones: settings and rules, the users with their own, what may be shown, and the balances."""
 
     controls: Controls
     holders: tuple[Spender, ...]
     shown: frozenset[UUID]
+    balances: Mapping[tuple[int, UUID], tuple[int, int]]
+    """What was used and what is held of the balances that the caller may read, by kind and scope."""
 
 
 async def budgets_of_users(
@@ -43,12 +45,12 @@ async def budgets_of_users(
     Each has the users' own ones, and those of the home group and of the workspace that share a limit, as far as they
     bind the caller or the caller may see all of them. The one that binds is marked.
     """
-    rules = await _rules(conn, permitted, users=users, groups=())
+    rules = await _rules(conn, permitted, users=users, groups=(), now=now)
     found = {
         holder.id: _in_use(controls_of(rules.controls, holder, permitted.workspace_id, now=now))
         for holder in rules.holders
     }
-    return await _applied(conn, permitted, rules, found, now=now)
+    return _applied(permitted, rules, found, now=now)
 
 
 async def budget_of_groups(
@@ -58,18 +60,18 @@ async def budget_of_groups(
 
     That is where they may see what the group uses, or where it is their own home group's.
     """
-    rules = await _rules(conn, permitted, users=(), groups=groups)
+    rules = await _rules(conn, permitted, users=(), groups=groups, now=now)
     found = {id_: _in_use(_shared(rules.controls, LimitScope.GROUP, id_, now)) for id_ in groups}
-    budgets = await _applied(conn, permitted, rules, found, now=now)
+    budgets = _applied(permitted, rules, found, now=now)
     return {id_: main for id_, applied in budgets.items() if (main := main_budget(applied, LimitScope.GROUP))}
 
 
 async def budget_of_workspace(conn: Connection, permitted: PermittedScopes, *, now: datetime) -> Budget | None:
     """Return the budget for all usage that everybody shares, or None where none is set or the caller is nobody here."""
-    rules = await _rules(conn, permitted, users=(), groups=())
+    rules = await _rules(conn, permitted, users=(), groups=(), now=now)
     id_ = permitted.workspace_id
     found = {id_: _in_use(_shared(rules.controls, LimitScope.WORKSPACE, id_, now))}
-    budgets = await _applied(conn, permitted, rules, found, now=now)
+    budgets = _applied(permitted, rules, found, now=now)
     return main_budget(budgets[id_], LimitScope.WORKSPACE)
 
 
@@ -84,21 +86,40 @@ def scope_arguments(permitted: PermittedScopes) -> dict[str, object]:
 
 
 async def _rules(
-    conn: Connection, permitted: PermittedScopes, *, users: Collection[UUID], groups: Collection[UUID]
+    conn: Connection,
+    permitted: PermittedScopes,
+    *,
+    users: Collection[UUID],
+    groups: Collection[UUID],
+    now: datetime,
 ) -> _Rules:
-    """Read what limits the visible ones of these users, their home groups and the workspace, or these groups."""
-    scope = scope_arguments(permitted)
-    controls = await load_ruleless_controls(conn, permitted.workspace_id)
-    people = await conn.rows("budget_holders", users=list(users), **scope) if users else []
-    pools = {person[4] for person in people if person[4]} | set(groups)
-    rows = await conn.rows("budget_limits", users=[person[0] for person in people], groups=list(pools), **scope)
-    limits = by_scope([limit_of(row[:-1]) for row in rows])
+    """Read what limits the visible ones of these users, their home groups and the workspace, or these groups.
+
+    All of it in one message: for a single user most of the time is on the way.
+    """
+    settings, kinds, limit_rows, balances, *more = await conn.several(
+        "controls_settings",
+        "balance_kinds",
+        "budget_limits",
+        "budget_balances",
+        *(["budget_holders"] if users else []),
+        users=list(users),
+        groups=list(groups),
+        now_seconds=int(now.timestamp()),
+        **scope_arguments(permitted),
+    )
+    limits = by_scope([limit_of(row[:-1]) for row in limit_rows])
     holders = (
         Spender(id_, email, external_id, active, home, tuple(group_ids), limits.get(id_, ()))
-        for id_, email, external_id, active, home, group_ids in people
+        for rows in more
+        for id_, email, external_id, active, home, group_ids in rows
     )
-    shown = frozenset(row[0] for row in rows if row[-1])
-    return _Rules(replace(controls, limits=limits), tuple(holders), shown)
+    return _Rules(
+        controls=replace(ruleless_controls(settings, kinds), limits=limits),
+        holders=tuple(holders),
+        shown=frozenset(row[0] for row in limit_rows if row[-1]),
+        balances={(kind_id, scope_id): (used, held) for kind_id, scope_id, used, held in balances},
+    )
 
 
 def _shared(controls: Controls, scope: LimitScope, id_: UUID, now: datetime) -> Iterator[Control]:
@@ -117,54 +138,18 @@ def _is_everybody_s(kind: BalanceKind) -> bool:
     return kind.scope is LimitScope.USER and kind.shape == _EVERYBODY_S
 
 
-async def _applied(
-    conn: Connection,
-    permitted: PermittedScopes,
-    rules: _Rules,
-    found: dict[UUID, list[Control]],
-    *,
-    now: datetime,
+def _applied(
+    permitted: PermittedScopes, rules: _Rules, found: dict[UUID, list[Control]], *, now: datetime
 ) -> dict[UUID, list[Budget]]:
-    """Read the balances of all controls at once, and return the budgets that they make."""
-    every = [control for controls in found.values() for control in controls]
-    balances = await _balances(conn, permitted, every, now=now)
+    """Return the budgets that controls make with their balances; without a row nothing was used, nothing is held."""
     today = period_of(Cadence.DAY, now, zone=rules.controls.zone, anchors=()).first_day
     reading = Reading(rules.controls.near_percent, today, rules.shown)
 
     def standing(control: Control) -> Standing:
-        used, held = balances.get((control.kind.id, control.scope_id), (0, 0))
+        used, held = rules.balances.get((control.kind.id, control.scope_id), (0, 0))
         return Standing(control, used, held, whole=_sees_all_of(permitted, control))
 
     return {id_: budgets_of([standing(control) for control in controls], reading) for id_, controls in found.items()}
-
-
-async def _balances(
-    conn: Connection, permitted: PermittedScopes, controls: Sequence[Control], *, now: datetime
-) -> dict[tuple[int, UUID], tuple[int, int]]:
-    """Return what was used of balances that the caller may read, and what is held now; without a row it is nothing."""
-    if not controls:
-        return {}
-    periods = {
-        control.kind.id: control.period.first_day for control in controls if control.kind.scope is LimitScope.USER
-    }
-    users = {control.scope_id for control in controls if control.kind.scope is LimitScope.USER}
-    pools = {
-        (control.kind.id, control.scope_id): control.period.first_day
-        for control in controls
-        if control.kind.scope is not LimitScope.USER
-    }
-    rows = await conn.rows(
-        "budget_balances",
-        now_seconds=int(now.timestamp()),
-        kinds=list(periods),
-        first_days=list(periods.values()),
-        users=list(users),
-        pool_kinds=[kind_id for kind_id, _ in pools],
-        pool_scopes=[scope_id for _, scope_id in pools],
-        pool_first_days=list(pools.values()),
-        **scope_arguments(permitted),
-    )
-    return {(kind_id, scope_id): (used, held) for kind_id, scope_id, used, held in rows}
 
 
 def _sees_all_of(permitted: PermittedScopes, control: Control) -> bool:

@@ -131,10 +131,12 @@ async def load_controls(conn: Connection, workspace_id: UUID) -> Controls:
 
 async def load_ruleless_controls(conn: Connection, workspace_id: UUID) -> Controls:
     """Read the settings that decide about spending, and what balances are kept: nobody's rules, nobody's use."""
-    [(version, multi_group, unknown_model, near_percent, since, days, zone)] = await conn.rows(
-        "controls_settings", workspace_id=workspace_id
-    )
-    kinds = await conn.rows("balance_kinds", workspace_id=workspace_id)
+    return ruleless_controls(*await conn.several("controls_settings", "balance_kinds", workspace_id=workspace_id))
+
+
+def ruleless_controls(settings: Sequence[Row], kinds: Sequence[Row]) -> Controls:
+    """Return the same from what `controls_settings` and `balance_kinds` read."""
+    [(version, multi_group, unknown_model, near_percent, since, days, zone)] = settings
     return Controls(
         version=version,
         zone=zone,

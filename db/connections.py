@@ -56,11 +56,20 @@ class RowScope:
         return sql.SQL("; ").join(parts)
 
 
+_Call = tuple[Statement, dict[str, object]]
+_CUSTOM_PLAN = "SET LOCAL plan_cache_mode = force_custom_plan"
+_KEPT_PLAN = "SET LOCAL plan_cache_mode = auto"
+
+
 class Connection(Protocol):
     """What an operation that talks to PostgreSQL is given."""
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
         """Run a named statement of `db/sql/` and return its rows; parameters that it does not take are left out."""
+        ...
+
+    async def several(self, *statements: str, **parameters: object) -> list[list[Row]]:
+        """Run named statements one after the other, in one message where they are reads, and return each one's rows."""
         ...
 
 
@@ -187,22 +196,23 @@ class Database:
                 yield connection
                 return
 
-    async def read(self, scope: RowScope, statement: Statement, parameters: dict[str, object]) -> list[Row]:
-        """Run one read: role, context and query travel in one string, which is its own transaction."""
-        for observe in self.observers:
-            observe(statement.name)
+    async def read(self, scope: RowScope, asked: Sequence[_Call]) -> list[list[Row]]:
+        """Run reads: role, context and queries travel in one string, which is its own transaction."""
+        for statement, _ in asked:
+            for observe in self.observers:
+                observe(statement.name)
         try:
             for attempt in range(self._attempts):
                 async with self._connection() as connection:
                     try:
-                        rows = await _read_in_one_message(connection, scope, statement, parameters)
+                        found = await _read_in_one_message(connection, scope, asked)
                     except psycopg.OperationalError:
                         if not connection.broken or attempt + 1 == self._attempts:
                             raise
                         continue
-                if statement.is_told:
+                if any(statement.is_told for statement, _ in asked):
                     self._tell(scope)
-                return rows
+                return found
         except psycopg.Error as error:
             raise _translated(error) from error
         raise AssertionError  # pragma: no cover - the loop returns or raises
@@ -224,37 +234,39 @@ class Database:
 
 
 async def _read_in_one_message(
-    connection: _ServerConnection, scope: RowScope, statement: Statement, parameters: dict[str, object]
-) -> list[Row]:
+    connection: _ServerConnection, scope: RowScope, asked: Sequence[_Call]
+) -> list[list[Row]]:
     try:
-        return await _executed(connection, scope, statement, parameters)
+        return await _executed(connection, scope, asked)
     except pg.InvalidSqlStatementName:
         # A rollback makes psycopg deallocate every statement of the session, ours among them.
         connection.prepared.clear()
-        return await _executed(connection, scope, statement, parameters)
+        return await _executed(connection, scope, asked)
 
 
-async def _executed(
-    connection: _ServerConnection, scope: RowScope, statement: Statement, parameters: dict[str, object]
-) -> list[Row]:
+async def _executed(connection: _ServerConnection, scope: RowScope, asked: Sequence[_Call]) -> list[list[Row]]:
     cursor = psycopg.AsyncClientCursor(connection)
-    # A statement shared by two roles would be planned again at every switch, so each role has its own.
-    name = f'"{statement.name}_{scope.role.name.lower()}"'
-    context = _context_text(scope)
-    if (statement.name, scope.role) not in connection.prepared:
-        prepare = f"{context}; PREPARE {name} AS {statement.text}"
-        # It is there already where the request that prepared it was cancelled right then.
-        with suppress(pg.DuplicatePreparedStatement):
-            await cursor.execute(prepare.encode())
-        connection.prepared.add((statement.name, scope.role))
-    arguments = ", ".join([literal(parameters[key], connection) for key in statement.parameters])
-    call = f"({arguments})" if statement.parameters else ""
-    if statement.custom_plan:
-        context += "; SET LOCAL plan_cache_mode = force_custom_plan"
-    await cursor.execute(f"{context}; EXECUTE {name}{call}".encode())
-    while cursor.nextset():
-        pass
-    return await cursor.fetchall()
+    message = [_context_text(scope)]
+    for statement, parameters in asked:
+        # A statement shared by two roles would be planned again at every switch, so each role has its own.
+        name = f'"{statement.name}_{scope.role.name.lower()}"'
+        if (statement.name, scope.role) not in connection.prepared:
+            prepare = f"{_context_text(scope)}; PREPARE {name} AS {statement.text}"
+            # It is there already where the request that prepared it was cancelled right then.
+            with suppress(pg.DuplicatePreparedStatement):
+                await cursor.execute(prepare.encode())
+            connection.prepared.add((statement.name, scope.role))
+        arguments = ", ".join([literal(parameters[key], connection) for key in statement.parameters])
+        call = f"EXECUTE {name}({arguments})" if statement.parameters else f"EXECUTE {name}"
+        message += [_CUSTOM_PLAN, call, _KEPT_PLAN] if statement.custom_plan else [call]
+    await cursor.execute("; ".join(message).encode())
+    found: list[list[Row]] = []
+    more: bool | None = True
+    while more:
+        if cursor.statusmessage != "SET":
+            found.append(await cursor.fetchall() if cursor.description else [])
+        more = cursor.nextset()
+    return found
 
 
 @lru_cache(maxsize=10_000)
@@ -276,7 +288,11 @@ class _Reader:
     scope: RowScope
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
-        return await self.database.read(self.scope, _named(statement, parameters), parameters)
+        [rows] = await self.database.read(self.scope, [(_named(statement, parameters), parameters)])
+        return rows
+
+    async def several(self, *statements: str, **parameters: object) -> list[list[Row]]:
+        return await self.database.read(self.scope, [(_named(one, parameters), parameters) for one in statements])
 
 
 @dataclass(slots=True)
@@ -284,6 +300,9 @@ class _Transaction:
     database: Database
     connection: _ServerConnection
     is_told: bool = False
+
+    async def several(self, *statements: str, **parameters: object) -> list[list[Row]]:
+        return [await self.rows(one, **parameters) for one in statements]
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
         found = _named(statement, parameters)

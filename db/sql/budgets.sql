@@ -34,6 +34,19 @@
   OR cardinality(%(managed_groups)s::uuid[]) > 0
 )
 
+-- fragment: budget_pools
+-- The groups that are asked for, and those that are charged for what the users use.
+SELECT g.scope_id
+FROM unnest(%(groups)s::uuid[]) AS g(scope_id)
+UNION
+SELECT u.home_group_id
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = ANY (%(users)s::uuid[])
+  AND u.home_group_id IS NOT NULL
+  AND
+  -- include user_visible
+
 -- name: budget_holders
 -- The visible ones of these users, with the groups whose limits count for them.
 SELECT u.id, u.email, u.external_id, u.active, u.home_group_id,
@@ -87,7 +100,9 @@ UNION ALL
 SELECT
   -- include limit_columns
   , true
-FROM unnest(%(groups)s::uuid[]) AS pool(scope_id)
+FROM (
+  -- include budget_pools
+) AS pool
 JOIN credit_limit AS l
   ON l.workspace_id = %(workspace_id)s::uuid
   AND l.scope = 'GROUP'
@@ -109,32 +124,57 @@ WHERE
 ;
 
 -- name: budget_balances
--- What was used of balances, and what is held now: of each of the users in every kind, and of the named pools. Those
--- that are not there hold nothing.
+-- What was used of the balances of the current periods, and what is held now: of each of the users in every kind, of their
+-- pools and those of the groups, and of the workspace's. Those that are not there hold nothing.
+WITH kind AS MATERIALIZED (
+  SELECT k.id, k.scope,
+    period_first_day(
+      k.cadence,
+      (to_timestamp(%(now_seconds)s::bigint) AT TIME ZONE w.zone)::date,
+      s.anchor_since,
+      s.anchor_days
+    ) AS first_day
+  FROM balance_kind AS k
+  JOIN workspace AS w ON w.id = k.workspace_id
+  JOIN workspace_settings AS s ON s.workspace_id = k.workspace_id
+  WHERE k.workspace_id = %(workspace_id)s::uuid
+)
 SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
-FROM unnest(%(kinds)s::integer[], %(first_days)s::date[]) AS k(kind_id, first_day)
+FROM kind AS k
 CROSS JOIN unnest(%(users)s::uuid[]) AS u(id)
 JOIN balance AS b
   ON b.workspace_id = %(workspace_id)s::uuid
-  AND b.kind_id = k.kind_id
+  AND b.kind_id = k.id
   AND b.scope_id = u.id
   AND b.first_day = k.first_day
-WHERE
+WHERE k.scope = 'USER'
+  AND
   -- include user_visible
 UNION ALL
 SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
-FROM unnest(%(pool_kinds)s::integer[], %(pool_scopes)s::uuid[], %(pool_first_days)s::date[])
-  AS pool(kind_id, scope_id, first_day)
+FROM kind AS k
+CROSS JOIN (
+  -- include budget_pools
+) AS pool
 JOIN balance AS b
   ON b.workspace_id = %(workspace_id)s::uuid
-  AND b.kind_id = pool.kind_id
+  AND b.kind_id = k.id
   AND b.scope_id = pool.scope_id
-  AND b.first_day = pool.first_day
-WHERE pool.scope_id = %(workspace_id)s::uuid
+  AND b.first_day = k.first_day
+WHERE k.scope = 'GROUP'
+  AND
+  -- include pool_open
+UNION ALL
+SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
+FROM kind AS k
+JOIN balance AS b
+  ON b.workspace_id = %(workspace_id)s::uuid
+  AND b.kind_id = k.id
+  AND b.scope_id = %(workspace_id)s::uuid
+  AND b.first_day = k.first_day
+WHERE k.scope = 'WORKSPACE'
   AND
   -- include workspace_open
-  OR
-  -- include pool_open
 ;
 
 -- name: paces_of_users
