@@ -1,7 +1,7 @@
 """One pool, two ways through it: a read in one message, and a transaction. Row-level security is on in both."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -15,7 +15,7 @@ from psycopg.types.array import ListBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from creditdesk.db.errors import AmountOverflow, DatabaseError, DatabaseUnavailable, StatementTimeout
-from creditdesk.db.literals import literal
+from creditdesk.db.messages import Call, ServerConnection, read_in_one_message
 from creditdesk.db.statements import Statement, all_statements
 
 Row = tuple[Any, ...]
@@ -56,11 +56,6 @@ class RowScope:
         return sql.SQL("; ").join(parts)
 
 
-_Call = tuple[Statement, dict[str, object]]
-_CUSTOM_PLAN = "SET LOCAL plan_cache_mode = force_custom_plan"
-_KEPT_PLAN = "SET LOCAL plan_cache_mode = auto"
-
-
 class Connection(Protocol):
     """What an operation that talks to PostgreSQL is given."""
 
@@ -71,12 +66,6 @@ class Connection(Protocol):
     async def several(self, *statements: str, **parameters: object) -> list[list[Row]]:
         """Run named statements one after the other, in one message where they are reads, and return each one's rows."""
         ...
-
-
-class _ServerConnection(psycopg.AsyncConnection[Row]):
-    """A pooled connection that knows which statements it has prepared, for which role."""
-
-    prepared: set[tuple[str, DatabaseRole]]
 
 
 def _translated(error: psycopg.Error) -> Exception:
@@ -112,7 +101,7 @@ class Database:
         """Called with a workspace's id after something was committed that is in its outbox."""
         self._pool = AsyncConnectionPool(
             dsn,
-            connection_class=_ServerConnection,
+            connection_class=ServerConnection,
             kwargs={"autocommit": True, "application_name": "creditdesk", "connect_timeout": 5},
             min_size=1,
             max_size=max_connections,
@@ -130,7 +119,7 @@ class Database:
         """Give every connection back to PostgreSQL."""
         await self._pool.close()
 
-    async def _configure(self, connection: _ServerConnection) -> None:
+    async def _configure(self, connection: ServerConnection) -> None:
         connection.prepared = set()
         # Batches are arrays of a thousand moments, ids and words: as text each element costs 2 to 15 times as much.
         connection.adapters.register_dumper(list, ListBinaryDumper)
@@ -143,7 +132,7 @@ class Database:
         )
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_ServerConnection]:
+    async def _connection(self) -> AsyncIterator[ServerConnection]:
         try:
             async with self._pool.connection() as connection:
                 yield connection
@@ -182,7 +171,7 @@ class Database:
                 observe(scope.workspace_id)
 
     @asynccontextmanager
-    async def _begun(self, scope: RowScope) -> AsyncIterator[_ServerConnection]:
+    async def _begun(self, scope: RowScope) -> AsyncIterator[ServerConnection]:
         # After a restart of PostgreSQL every pooled connection is dead and only says so when used. Nothing has
         # happened before BEGIN, so the next one is tried.
         for attempt in range(self._attempts):
@@ -196,7 +185,7 @@ class Database:
                 yield connection
                 return
 
-    async def read(self, scope: RowScope, asked: Sequence[_Call]) -> list[list[Row]]:
+    async def read(self, scope: RowScope, asked: Sequence[Call]) -> list[list[Row]]:
         """Run reads: role, context and queries travel in one string, which is its own transaction."""
         for statement, _ in asked:
             for observe in self.observers:
@@ -205,7 +194,9 @@ class Database:
             for attempt in range(self._attempts):
                 async with self._connection() as connection:
                     try:
-                        found = await _read_in_one_message(connection, scope, asked)
+                        found = await read_in_one_message(
+                            connection, asked, role=scope.role.name.lower(), context=_context_text(scope)
+                        )
                     except psycopg.OperationalError:
                         if not connection.broken or attempt + 1 == self._attempts:
                             raise
@@ -231,42 +222,6 @@ class Database:
         if row is None or row[0]:
             message = "The server's database role owns tables or bypasses row-level security. Use creditdesk_server."
             raise DatabaseError(message)
-
-
-async def _read_in_one_message(
-    connection: _ServerConnection, scope: RowScope, asked: Sequence[_Call]
-) -> list[list[Row]]:
-    try:
-        return await _executed(connection, scope, asked)
-    except pg.InvalidSqlStatementName:
-        # A rollback makes psycopg deallocate every statement of the session, ours among them.
-        connection.prepared.clear()
-        return await _executed(connection, scope, asked)
-
-
-async def _executed(connection: _ServerConnection, scope: RowScope, asked: Sequence[_Call]) -> list[list[Row]]:
-    cursor = psycopg.AsyncClientCursor(connection)
-    message = [_context_text(scope)]
-    for statement, parameters in asked:
-        # A statement shared by two roles would be planned again at every switch, so each role has its own.
-        name = f'"{statement.name}_{scope.role.name.lower()}"'
-        if (statement.name, scope.role) not in connection.prepared:
-            prepare = f"{_context_text(scope)}; PREPARE {name} AS {statement.text}"
-            # It is there already where the request that prepared it was cancelled right then.
-            with suppress(pg.DuplicatePreparedStatement):
-                await cursor.execute(prepare.encode())
-            connection.prepared.add((statement.name, scope.role))
-        arguments = ", ".join([literal(parameters[key], connection) for key in statement.parameters])
-        call = f"EXECUTE {name}({arguments})" if statement.parameters else f"EXECUTE {name}"
-        message += [_CUSTOM_PLAN, call, _KEPT_PLAN] if statement.custom_plan else [call]
-    await cursor.execute("; ".join(message).encode())
-    found: list[list[Row]] = []
-    more: bool | None = True
-    while more:
-        if cursor.statusmessage != "SET":
-            found.append(await cursor.fetchall() if cursor.description else [])
-        more = cursor.nextset()
-    return found
 
 
 @lru_cache(maxsize=10_000)
@@ -298,7 +253,7 @@ class _Reader:
 @dataclass(slots=True)
 class _Transaction:
     database: Database
-    connection: _ServerConnection
+    connection: ServerConnection
     is_told: bool = False
 
     async def several(self, *statements: str, **parameters: object) -> list[list[Row]]:
