@@ -61,16 +61,16 @@ def test_a_statement_that_reads_a_workspace_says_which() -> None:
 
 
 def test_every_statement_is_used() -> None:
-    named = {call.args[0].value for _, call in runs() if isinstance(call.args[0], ast.Constant)}
+    named = {name for _, call in runs() for name in statements_of(call)}
     assert named | BUILT == set(STATEMENTS)
 
 
 def test_every_parameter_is_given_and_nothing_else() -> None:
     wrong = []
     for path, call in runs():
-        if not isinstance(call.args[0], ast.Constant):
+        if not (names := statements_of(call)):
             continue
-        takes = set(STATEMENTS[str(call.args[0].value)].parameters)
+        takes = {parameter for name in names for parameter in STATEMENTS[name].parameters}
         given = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
         is_whole = all(keyword.arg is not None for keyword in call.keywords)
         if not given <= takes or (is_whole and given != takes):
@@ -93,10 +93,17 @@ def test_every_fragment_is_included() -> None:
 
 
 def runs() -> Iterator[tuple[Path, ast.Call]]:
-    """Yield the calls that run a named statement: `conn.rows("name", ...)`."""
+    """Yield the calls that run named statements: `conn.rows("name", ...)`, `conn.several("name", "another", ...)`."""
     for path, call in calls(*FLOORS):
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "rows" and call.args:
+        if isinstance(call.func, ast.Attribute) and call.func.attr in {"rows", "several"} and call.args:
             yield path, call
+
+
+def statements_of(call: ast.Call) -> list[str]:
+    """Return the statements that a call names; none where it is handed on what another names."""
+    parts = [argument for argument in call.args if not isinstance(argument, ast.JoinedStr)]
+    written = [node for argument in parts for node in ast.walk(argument) if isinstance(node, ast.Constant)]
+    return [node.value for node in written if isinstance(node.value, str)]
 
 
 def sql_files() -> Iterator[tuple[Path, str]]:
