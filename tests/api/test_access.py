@@ -11,12 +11,12 @@ import pytest
 from creditdesk.credits.amounts import format_credits
 from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.graphql.schema import schema_text
+from support.canaries import seen_by
 from support.databases import FreshDatabase
 from support.everything import DOCUMENTS, IDS, NOWHERE, furnish, gid, uid
 from support.manifest import field_named, manifest
 from support.rows import FOREIGN_OWNER, SEATS, Rows, held_cells, row_word
 from support.world import (
-    ACME,
     ALL_DAYS,
     CALLERS,
     EVERYONE,
@@ -30,7 +30,6 @@ from support.world import (
     group_id,
     group_slug,
     id_of,
-    place_of,
     record,
     shown_id,
     user_id,
@@ -38,48 +37,6 @@ from support.world import (
     workspace_slug,
     world_of,
 )
-
-# Whose canaries a caller may meet; sources and tags are shown to nobody.
-
-SEEN_BY_MANAGER = {
-    "workspace/acme", "group/research", "group/design",
-    "user/gina", "user/mo", "user/mia", "user/ina",
-    "product/gina/design", "product/mo/research", "product/mia/design", "product/ina/research",
-    # Lee has moved on; what was charged to the managed group stays there to be seen, though not who it was.
-    "product/lee/research",
-    "reason/gina", "reason/mo", "reason/mia", "reason/ina", "note/gina", "note/mo", "note/mia", "note/ina",
-    "hold/gina", "hold/mo", "hold/mia",
-}  # fmt: skip
-SEEN_BY_MEMBER = {
-    "workspace/acme",
-    "group/research",
-    "user/mo",
-    "product/mo/research",
-    "reason/mo",
-    "note/mo",
-    "hold/mo",
-}
-# Who places holds sees any, and what it is for, but not whose it is.
-SEEN_BY_WRITER = {"workspace/acme"} | {
-    owner
-    for person in ACME.people
-    if person.active
-    for owner in (f"hold/{person.name}", f"product/{person.name}/{person.home or '-'}")
-}
-
-
-def seen_by(caller: str) -> set[str]:
-    shown = {owner for owner in all_canaries().values() if not owner.startswith(("source", "tag"))}
-    if caller in EVERYONE:
-        return {owner for owner in shown if place_of(owner) == "acme"}
-    return {
-        "OTHER_OWNER": {owner for owner in shown if place_of(owner) == "himal"},
-        "GROUP_MANAGER": SEEN_BY_MANAGER,
-        "MEMBER": SEEN_BY_MEMBER,
-        "WRITER": SEEN_BY_WRITER,
-        "UNLINKED": {"workspace/acme"},
-        "UNMAPPED": set(),
-    }[caller]
 
 
 def answers(world: World, caller: str, documents: Sequence[tuple[str, dict[str, str]]]) -> list[dict[str, Any]]:

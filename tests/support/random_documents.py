@@ -53,15 +53,17 @@ class Dice:
     definitions: list[str] = field(default_factory=list)
     fragments: dict[str, tuple[str, str]] = field(default_factory=dict)
     aliases: int = 0
+    operation: str = "query"
+    roots: Sequence[str] = ()
+    """The root fields to choose from; all of them where nothing is given."""
 
     def document(self) -> RandomDocument:
-        """Return a query of one to three root fields."""
-        query = self.schema.query_type
-        assert query
-        selection = self.selection(query, depth=0)
+        """Return an operation of one to three root fields."""
+        root = getattr(self.schema, f"{self.operation}_type")
+        selection = self.selection(root, depth=0)
         head = f"({', '.join(self.definitions)})" if self.definitions else ""
         fragments = [f"fragment {name} on {type_} {body}" for name, (type_, body) in self.fragments.items()]
-        return RandomDocument("\n".join([f"query Q{head} {selection}", *fragments]), self.variables)
+        return RandomDocument("\n".join([f"{self.operation} Q{head} {selection}", *fragments]), self.variables)
 
     def selection(self, type_: GraphQLNamedType, depth: int) -> str:
         """Return `{...}` on a type that has fields."""
@@ -102,7 +104,7 @@ class Dice:
         deep = others and depth < 9 and self.fields_left > 0 and (not leaves or self.random.random() < 0.55)
         if not deep and not leaves:
             return "__typename"
-        name = self.random.choice(others if deep else leaves)
+        name = self.random.choice(self.roots if self.roots and depth == 0 else others if deep else leaves)
         self.fields_left -= 1
         definition = type_.fields[name]
         arguments = self._arguments(f"{type_.name}.{name}", definition)

@@ -530,16 +530,18 @@ class World:
         with psycopg.connect(self.fresh.superuser_dsn, autocommit=True) as connection:
             return connection.execute(cast("Any", query), parameters).fetchall()
 
-    def fingerprints(self) -> dict[str, str]:
-        """Return a hash of all that is in each table: what a denied call does not change in any way."""
+    def fingerprints(self, place: str | None = None) -> dict[str, str]:
+        """Return a hash of all that is in each table, or is there of one workspace: what denied calls do not change."""
+        of_place = f"%{workspace_id(place)}%" if place else "%"
         with psycopg.connect(self.fresh.superuser_dsn, autocommit=True) as connection:
             names = connection.execute(
                 "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
                 " AND relnamespace = 'public'::regnamespace ORDER BY 1"
             ).fetchall()
             query = "SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {} AS t"
+            query += " WHERE t::text LIKE %s"
             return {
-                name: connection.execute(sql.SQL(query).format(sql.Identifier(name))).fetchall()[0][0]
+                name: connection.execute(sql.SQL(query).format(sql.Identifier(name)), [of_place]).fetchall()[0][0]
                 for (name,) in names
             }
 
