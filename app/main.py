@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from creditdesk.app.browsers import browsers_from_settings
 from creditdesk.app.cross_origin import CrossOrigin
 from creditdesk.app.documents import stored_documents
+from creditdesk.app.graphiql import graphiql_routes
 from creditdesk.app.health import Readiness, healthz
 from creditdesk.app.holds import PATH, HoldsEndpoint
 from creditdesk.app.logs import configure_logs
@@ -155,7 +156,7 @@ def app_from_settings(settings: Settings) -> Starlette:
         http=http,
         graphql_endpoint=endpoint,
         holds_endpoint=holds,
-        routes=browsers.routes,
+        routes=[*browsers.routes, *(graphiql_routes() if settings.graphiql == "on" else ())],
         origins=settings.origins,
         session_idle=settings.session_lifetimes.idle,
         metrics=metrics,

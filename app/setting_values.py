@@ -36,6 +36,11 @@ def listed(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def lower(value: object) -> object:
+    """Return a text in lower case."""
+    return value.lower() if isinstance(value, str) else value
+
+
 def asymmetric(value: tuple[str, ...]) -> tuple[str, ...]:
     """Return the value if all of it are signatures that a public key verifies."""
     if not value or not ASYMMETRIC.issuperset(value):

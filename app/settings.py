@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from creditdesk.app.failures import CommandFailed
+from creditdesk.app.graphql_settings import GraphQLSettings
 from creditdesk.app.issuer_settings import read_issuers
-from creditdesk.app.setting_values import asymmetric, issuer_url, json_role_map, listed, postgresql_url
+from creditdesk.app.setting_values import asymmetric, issuer_url, json_role_map, listed, lower, postgresql_url
 from creditdesk.app.sign_in_settings import SignInSettings
 from creditdesk.auth.browsers import Registration
 from creditdesk.auth.claims import DEFAULT_ROLE_MAP, ClaimMapping, ClaimReader
@@ -41,10 +42,10 @@ def _claim(name: str, description: str) -> Any:
 _DatabaseUrl = Annotated[SecretStr, AfterValidator(postgresql_url)]
 _List = Annotated[tuple[str, ...], BeforeValidator(listed)]
 _Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
-_Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+_Lower = BeforeValidator(lower)
 
 
-class Settings(SignInSettings, BaseSettings):
+class Settings(SignInSettings, GraphQLSettings, BaseSettings):
     """Every setting, checked; each field knows its variable, its default and its sentence."""
 
     model_config = SettingsConfigDict(
@@ -111,30 +112,11 @@ class Settings(SignInSettings, BaseSettings):
     max_body_bytes: int = Field(
         4194304, alias="CREDITDESK_MAX_BODY_BYTES", ge=1024, description="The largest request body accepted"
     )
-    documents: Annotated[Literal["any", "integrations", "trusted"], _Lower] = Field(
-        "any",
-        alias="CREDITDESK_DOCUMENTS",
-        description="Whose own GraphQL documents are executed: `any`, only those of `integrations` (programs), or only"
-        " `trusted` ones, which come along or are in CREDITDESK_DOCUMENTS_FILE",
-    )
-    documents_file: Path | None = Field(
-        None,
-        alias="CREDITDESK_DOCUMENTS_FILE",
-        description="A JSON object from ids to documents that are trusted, as code generators of clients write it",
-    )
-    max_subscriptions: int = Field(
-        200, alias="CREDITDESK_MAX_SUBSCRIPTIONS", ge=1, description="Subscriptions that one caller may have open"
-    )
     shutdown_seconds: int = Field(
         10, alias="CREDITDESK_SHUTDOWN_SECONDS", ge=1, le=3600, description="How long running requests may still take"
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], _Upper] = Field(
         "INFO", alias="CREDITDESK_LOG_LEVEL", description="DEBUG, INFO, WARNING, ERROR or CRITICAL"
-    )
-    executor: Annotated[Literal["planned", "stock"], _Lower] = Field(
-        "planned",
-        alias="CREDITDESK_EXECUTOR",
-        description="`planned` follows compiled plans where documents come again; `stock` leaves it to graphql-core",
     )
     log_format: Annotated[Literal["json", "text"], _Lower] = Field(
         "json", alias="CREDITDESK_LOG_FORMAT", description="`json`, a line for each record, or `text`"

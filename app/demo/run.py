@@ -23,10 +23,12 @@ from creditdesk.app.demo.controls import put_controls
 from creditdesk.app.demo.dataset import Scale
 from creditdesk.app.demo.issuer import DemoIssuer
 from creditdesk.app.demo.load import load
+from creditdesk.app.demo.offered_tokens import OfferedTokens
 from creditdesk.app.demo.people import DEMO_PERSONS, FEWEST_USERS, acme
 from creditdesk.app.demo.sign_ins import AUDIENCE, SignIn, demo_issuer, link, sign_ins, tokens_of
 from creditdesk.app.demo.signing_keys import SigningKeys
 from creditdesk.app.failures import CommandFailed
+from creditdesk.app.graphiql import PATH as GRAPHIQL
 from creditdesk.app.holds import PATH as HOLDS
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.serve import APP
@@ -120,6 +122,8 @@ def _demo_settings(settings: Settings, port: int | None) -> Settings:
         update["port"] = port
     if "log_level" not in settings.model_fields_set:
         update["log_level"] = "WARNING"
+    if "graphiql" not in settings.model_fields_set:
+        update["graphiql"] = "on"
     if "log_format" not in settings.model_fields_set:
         update["log_format"] = "text"
     return settings.model_copy(update=update)
@@ -195,6 +199,8 @@ async def _serve(
         demo.issuer.app(), log_config=None, access_log=False, ws="none", lifespan="off", proxy_headers=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )  # fmt: skip
+    ours.load()
+    ours.loaded_app = OfferedTokens(ours.loaded_app, demo.tokens)
     servers = [_Server(ours), _Server(issuers)]
 
     def stop() -> None:
@@ -258,7 +264,14 @@ def _holding(demo: _Demo) -> list[str]:
 
 
 def _welcome(demo: _Demo) -> str:
-    lines = [f"creditdesk demo: {demo.url}", f"identity provider: {demo.issuer.url}", "", "Tokens, good for 12 hours:"]
+    page = f"{demo.url.removesuffix('/graphql')}{GRAPHIQL}"
+    lines = [
+        f"creditdesk demo: {demo.url}",
+        f"in a browser: {page}",
+        f"identity provider: {demo.issuer.url}",
+        "",
+        "Tokens, good for 12 hours:",
+    ]
     for name, token in demo.tokens.items():
         lines += [f"  {name}", f"  {token}", ""]
     headers = ("content-type: application/json", f"authorization: Bearer {demo.tokens['OWNER']}")

@@ -68,7 +68,7 @@ def test_a_document_of_the_console_is_executed_by_its_id(world: World, prefix: s
 
 def test_it_is_executed_by_get_too(world: World) -> None:
     headers = world.headers("MEMBER") | {"graphql-require-preflight": "1"}
-    parameters = {"documentId": f"sha256:{sha256(console_documents()['Viewer'])}", "operationName": "Viewer"}
+    parameters = {"documentId": f"sha256:{sha256(console_documents()['Viewer'])}", "operationName": "ViewerQuery"}
     response = world.run(world.http.get("/graphql", params=parameters, headers=headers))
     assert response.json()["data"]["viewer"]["subject"] == "mo"
 

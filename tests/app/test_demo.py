@@ -7,9 +7,7 @@ import socket
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,10 @@ from creditdesk.app.demo.dataset import days_between, events_of_day, local_day, 
 from creditdesk.app.demo.people import acme
 from creditdesk.app.settings import load_settings
 from creditdesk.db.migrate import MONTHS_BEHIND
-from support.processes import COMMAND, clean_environment, creditdesk, wait_until
+from support.demos import SMALL, Demo, demo
+from support.processes import creditdesk, wait_until
 
 END_OF_TIME = datetime(2100, 1, 1, tzinfo=UTC)
-SMALL = ("--users", "20", "--days", "10", "--events-per-day", "60")
 NAMES = {
     "OWNER", "ADMIN", "BILLING", "ANALYST", "GROUP_MANAGER", "MEMBER", "SERVICE", "OTHER_WORKSPACE_OWNER"
 }  # fmt: skip
@@ -34,50 +32,6 @@ QUERY = """{ viewer {
   user { displayName usage(range: {preset: LAST_30_DAYS}) { requests } }
   workspace { slug usage(range: {preset: LAST_30_DAYS}) { requests } groups(first: 20) { totalCount } }
 } }"""
-
-
-@dataclass(frozen=True)
-class Demo:
-    process: "subprocess.Popen[bytes]"
-    directory: Path
-
-    @property
-    def ready_file(self) -> Path:
-        return self.directory / "ready.json"
-
-    def said(self) -> str:
-        return (self.directory / "out").read_text(encoding="utf-8")
-
-    def ready(self) -> dict[str, Any]:
-        def is_there() -> bool:
-            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.said()}"
-            return self.ready_file.exists()
-
-        wait_until(is_there, "ready")
-        found: dict[str, Any] = json.loads(self.ready_file.read_bytes())
-        return found
-
-    def end(self, by: signal.Signals) -> int:
-        self.process.send_signal(by)
-        return self.process.wait(timeout=60)
-
-
-@contextmanager
-def demo(directory: Path, *arguments: str) -> Iterator[Demo]:
-    with (directory / "out").open("wb") as out:
-        process = subprocess.Popen(
-            [*COMMAND, "demo", "--ready-file", str(directory / "ready.json"), *arguments],
-            env=clean_environment({"CREDITDESK_DATA_DIRECTORY": str(directory / "data")}),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        yield Demo(process, directory)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(timeout=60)
 
 
 def asked(ready: dict[str, Any], token: str) -> dict[str, Any]:

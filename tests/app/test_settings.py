@@ -62,6 +62,7 @@ def test_every_field_is_a_setting_with_a_variable_and_a_sentence() -> None:
         ("CREDITDESK_STATEMENT_TIMEOUT_SECONDS", "15s"),
         ("CREDITDESK_MAX_BODY_BYTES", "4MB"),
         ("CREDITDESK_DOCUMENTS", "none"),
+        ("CREDITDESK_GRAPHIQL", "yes"),
         ("CREDITDESK_SHUTDOWN_SECONDS", "0"),
         ("CREDITDESK_LOG_LEVEL", "loud"),
         ("CREDITDESK_LOG_FORMAT", "xml"),
