@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from uuid import UUID
 
 from creditdesk.credits.amounts import MICRO, format_credits, parse_credits
@@ -67,21 +66,21 @@ def uuid_of(text: str) -> UUID:
 
 
 def shown_hold(hold: Hold) -> dict[str, object]:
-    """Return a hold as JSON."""
+    """Return a hold as JSON; ids and moments are written by orjson."""
     return {
-        "id": str(hold.id),
+        "id": hold.id,
         "source": hold.source,
         "externalId": hold.external_id,
-        "userId": str(hold.user_id),
+        "userId": hold.user_id,
         "product": hold.product,
         "model": hold.model,
         "credits": format_credits(hold.amount),
         "state": hold.state.name,
-        "placedAt": _shown_moment(hold.placed_at),
-        "expiresAt": _shown_moment(hold.expires_at),
+        "placedAt": hold.placed_at,
+        "expiresAt": hold.expires_at,
         "settledCredits": None if hold.settled_amount is None else format_credits(hold.settled_amount),
         "overageCredits": format_credits(hold.overage),
-        "passedSoftLimits": [str(id_) for id_ in hold.passed_soft],
+        "passedSoftLimits": hold.passed_soft,
     }
 
 
@@ -107,18 +106,14 @@ def shown_error(error: CreditError, request_id: str | None = None) -> dict[str, 
 def _shown_budget(budget: BindingBudget) -> dict[str, object]:
     return {
         "scope": budget.scope.name,
-        "scopeId": str(budget.scope_id),
+        "scopeId": budget.scope_id,
         "product": budget.shape.product or None,
         "model": budget.shape.model or None,
         "cadence": budget.shape.cadence.name,
         "limit": format_credits(budget.amount),
         "remaining": format_credits(budget.remaining),
-        "resetsAt": _shown_moment(budget.resets_at),
+        "resetsAt": budget.resets_at,
     }
-
-
-def _shown_moment(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _object(body: object, known: set[str]) -> Mapping[str, object]:
@@ -168,6 +163,8 @@ def _count(fields: Mapping[str, object], name: str) -> int:
 
 def _measured(fields: Mapping[str, object]) -> Measured | None:
     """Return the quantities that are given; None where none is."""
+    if fields.keys().isdisjoint(_MEASURED):
+        return None
     counts = {ours: _count(fields, name) for name, ours in _COUNTS.items() if fields.get(name) is not None}
     minutes, tier = 0, ""
     if fields.get("minutes") is not None:

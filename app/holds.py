@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID
 
 import orjson
 from starlette.requests import ClientDisconnect
@@ -21,6 +20,7 @@ from creditdesk.app.hold_bodies import (
 from creditdesk.app.logs import request_id
 from creditdesk.auth.authenticate import Authenticator, www_authenticate
 from creditdesk.auth.errors import Unauthenticated
+from creditdesk.auth.known_callers import KnownCaller, KnownCallers
 from creditdesk.auth.policy import allows
 from creditdesk.auth.roles import Permission
 from creditdesk.credits.errors import BatchSizeError, CreditError, ErrorCode, ForbiddenError
@@ -71,7 +71,7 @@ class HoldsEndpoint:
 
     def __init__(self, *, desk: HoldDesk, authenticator: Authenticator, max_body_bytes: int) -> None:
         self._desk = desk
-        self._authenticator = authenticator
+        self._callers = KnownCallers(authenticator)
         self._max_body_bytes = max_body_bytes
         self._routes = {action: Route(path, self) for action, path in _ROUTES.items()}
 
@@ -89,7 +89,7 @@ class HoldsEndpoint:
                 headers.append((b"www-authenticate", www_authenticate(error).encode()))
             if status == 405:  # noqa: PLR2004 - Method Not Allowed names the methods that are
                 headers.append((b"allow", b"POST"))
-        content = orjson.dumps(body)
+        content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
         headers += [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),
@@ -105,31 +105,37 @@ class HoldsEndpoint:
             raise _RefusedError(ErrorCode.MALFORMED_REQUEST, "Holds are asked for with POST.", 405)
         # Several headers are one list (RFC 9110, section 5.3), and a list of tokens is not one token.
         authorization = b", ".join(value for name, value in scope["headers"] if name == b"authorization")
-        principal = await self._authenticator.principal_of(authorization.decode("latin-1") or None)
-        if not allows(principal, Permission.USAGE_WRITE):
+        caller = await self._callers.caller_of(authorization.decode("latin-1") or None)
+        if not allows(caller, Permission.USAGE_WRITE):
             raise ForbiddenError
         content = await self._body(receive)
-        workspace_id = principal.workspace.id
         if action == "release":
-            return 200, {"hold": shown_hold(await self._desk.release(workspace_id, uuid_of(id_)))}
+            hold = await self._desk.release(caller.workspace_id, uuid_of(id_), caller=caller)
+            return 200, {"hold": shown_hold(hold)}
         body = _json(scope, content)
         match action:
             case "settle":
                 settlement = settlement_of(uuid_of(id_), body)
-                return 200, {"hold": shown_hold(await self._desk.settle(workspace_id, settlement))}
+                return 200, {
+                    "hold": shown_hold(await self._desk.settle(caller.workspace_id, settlement, caller=caller))
+                }
             case "authorize":
-                return 200, shown_authorization(await self._desk.authorize(workspace_id, hold_request_of(body)))
+                asked = hold_request_of(body)
+                await caller.confirm()
+                return 200, shown_authorization(await self._desk.authorize(caller.workspace_id, asked))
             case _:
-                return await self._placed(workspace_id, body)
+                return await self._placed(caller, body)
 
-    async def _placed(self, workspace_id: UUID, body: object) -> tuple[int, object]:
+    async def _placed(self, caller: KnownCaller, body: object) -> tuple[int, object]:
         if not isinstance(body, list):
-            return 201, {"hold": shown_hold(await self._desk.place(workspace_id, hold_request_of(body)))}
+            asked = hold_request_of(body)
+            return 201, {"hold": shown_hold(await self._desk.place(caller.workspace_id, asked, caller=caller))}
         if not 1 <= len(body) <= MAX_BATCH:
             raise BatchSizeError
+        await caller.confirm()  # it is the whole request that is refused, and not each of its holds
 
         async def place(one: object) -> dict[str, object]:
-            return {"hold": shown_hold(await self._desk.place(workspace_id, hold_request_of(one)))}
+            return {"hold": shown_hold(await self._desk.place(caller.workspace_id, hold_request_of(one)))}
 
         return 200, {"results": await asyncio.gather(*(_result(place, one) for one in body))}
 

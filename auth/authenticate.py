@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,14 @@ from creditdesk.db.connections import Database
 
 _Asked = tuple[str, str, str, frozenset[str]]
 """A workspace's slug, an issuer and its subject, and the groups that are managed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A principal, as of a version of the workspace's controls: every change of its people makes a new one."""
+
+    principal: Principal
+    as_of: int
 
 
 class Authenticator:
@@ -36,14 +45,22 @@ class Authenticator:
 
         `since` is when the session began that the token is of: a new token makes it no younger.
         """
-        token = await self._verifier.verify(bearer_token(authorization))
-        claims = self._claims_of(token)
+        token = await self.verified(authorization)
+        found = await self.look_up(self.claims_of(token), token.issuer, issued_at=since or issued_at(token.claims))
+        return found.principal
+
+    async def verified(self, authorization: str | None) -> VerifiedToken:
+        """Return the token of this header, or raise `Unauthenticated`, or `IssuerUnavailable`."""
+        return await self._verifier.verify(bearer_token(authorization))
+
+    async def look_up(self, claims: Claims, issuer: str, *, issued_at: datetime | None) -> "Found":
+        """Return who the claims of a verified token are in the directory now, or raise `Unauthenticated`."""
         manages = Role.GROUP_MANAGER in claims.roles
         managed = frozenset(claims.managed_group_slugs) if manages else frozenset()
-        signed_in = await self._sign_ins.ask((claims.workspace_slug, token.issuer, claims.subject, managed))
+        signed_in = await self._sign_ins.ask((claims.workspace_slug, issuer, claims.subject, managed))
         if signed_in is None:
             raise Unauthenticated("there is no such workspace")
-        return principal_from(claims, token.issuer, signed_in, issued_at=since or issued_at(token.claims))
+        return Found(principal_from(claims, issuer, signed_in, issued_at=issued_at), signed_in.as_of)
 
     async def _signed_in(self, asked: list[_Asked]) -> list[directory.SignIn | Exception | None]:
         distinct = list(dict.fromkeys(asked))
@@ -59,7 +76,8 @@ class Authenticator:
         answers = dict(zip(distinct, found, strict=True))
         return [_raised(answers[one]) for one in asked]
 
-    def _claims_of(self, token: VerifiedToken) -> Claims:
+    def claims_of(self, token: VerifiedToken) -> Claims:
+        """Return what a token's claims say here."""
         claims = self._read.get(token)
         if claims is None:
             claims = self._read[token] = self._readers[token.issuer].read(token.claims)

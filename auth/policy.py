@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+from creditdesk.auth.known_callers import KnownCaller
 from creditdesk.auth.principal import Principal, PrincipalKind
 from creditdesk.auth.roles import GRANTED_BY_ROLE, Permission, Role
 from creditdesk.credits.permitted import Actor, Authority, PermittedScopes
 
 
-def allows(principal: Principal, permission: Permission) -> bool:
+def allows(principal: Principal | KnownCaller, permission: Permission) -> bool:
     """Return whether the principal holds the permission; absence means denied."""
     return permission in principal.permissions
 

@@ -40,6 +40,8 @@ class SignIn:
     sessions_ended_at: datetime | None
     """What began before this moment is over."""
     managed_groups: frozenset[UUID]
+    as_of: int
+    """The version of the workspace's controls: whatever changes who this is makes a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,8 @@ async def sign_in(
     if not rows:
         database.remembered.pop(workspace_slug, None)  # another sign-in may have found the same
         return None
-    *workspace_row, user_id, active, ended_at, groups = rows[0]
-    return SignIn(Workspace(*workspace_row), user_id, active is not False, ended_at, frozenset(groups))
+    *workspace_row, user_id, active, ended_at, version, groups = rows[0]
+    return SignIn(Workspace(*workspace_row), user_id, active is not False, ended_at, frozenset(groups), version)
 
 
 async def put_workspace(

@@ -1,23 +1,43 @@
 """The desk of holds: one for each process, where calls that arrive together share a transaction."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from creditdesk.credits.authorizing import Authorization, authorization
 from creditdesk.credits.gathering import Gatherer
 from creditdesk.credits.hold_ending import hold_by_id, release_holds, settle_holds
-from creditdesk.credits.hold_placing import HoldPlacer
+from creditdesk.credits.hold_placing import HoldPlacer, RulesChanged
 from creditdesk.credits.hold_rules import Hold, HoldError, HoldRequest, Settlement
 from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.db.errors import DatabaseUnavailable
 
 MOST_WORKSPACES = 100
 """How many workspaces' rules are kept in memory; beyond that, those that nobody is waiting for are forgotten."""
 
+_ATTEMPTS = 20
+"""How often the rules may change while a round of holds is being placed."""
+
 Asked = TypeVar("Asked")
 Answers = list[Hold | Exception]
+
+
+class Caller(Hashable, Protocol):
+    """Whoever asks at the desk, and was let in as of a version of the workspace's controls."""
+
+    as_of: int
+
+    async def confirm(self) -> None:
+        """Look them up anew, and raise an error of their own if they may not ask any more."""
+
+
+_Call = tuple[Asked, Caller | None]
+"""What is asked, and for whom; for None where whoever asks has just been let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +45,9 @@ class _Counter:
     """One workspace's place at the desk."""
 
     placer: HoldPlacer
-    placing: Gatherer[HoldRequest, Hold]
-    settling: Gatherer[Settlement, Hold]
-    releasing: Gatherer[UUID, Hold]
+    placing: Gatherer[_Call[HoldRequest], Hold]
+    settling: Gatherer[_Call[Settlement], Hold]
+    releasing: Gatherer[_Call[UUID], Hold]
 
     @property
     def is_idle(self) -> bool:
@@ -42,21 +62,23 @@ class HoldDesk:
         self._clock = clock
         self._counters: dict[UUID, _Counter] = {}
 
-    async def place(self, workspace_id: UUID, request: HoldRequest) -> Hold:
+    async def place(self, workspace_id: UUID, request: HoldRequest, *, caller: Caller | None = None) -> Hold:
         """Set credits aside. The same request again is answered with the same hold, or the same refusal.
+
+        A `caller` who may be out of date is confirmed first, once for all that they ask at the same time.
 
         Raises BudgetExceededError where a budget has not enough left, HoldError or EventError for a request that
         cannot be placed, DatabaseUnavailable where it may or may not have been placed: then ask again.
         """
-        return await self._counter(workspace_id).placing.ask(request)
+        return await self._counter(workspace_id).placing.ask((request, caller))
 
-    async def settle(self, workspace_id: UUID, settlement: Settlement) -> Hold:
+    async def settle(self, workspace_id: UUID, settlement: Settlement, *, caller: Caller | None = None) -> Hold:
         """End a hold with what was really used, and record that. Raises HoldError, EventError."""
-        return await self._counter(workspace_id).settling.ask(settlement)
+        return await self._counter(workspace_id).settling.ask((settlement, caller))
 
-    async def release(self, workspace_id: UUID, hold_id: UUID) -> Hold:
+    async def release(self, workspace_id: UUID, hold_id: UUID, *, caller: Caller | None = None) -> Hold:
         """End a hold without any use. Raises HoldError."""
-        return await self._counter(workspace_id).releasing.ask(hold_id)
+        return await self._counter(workspace_id).releasing.ask((hold_id, caller))
 
     async def authorize(self, workspace_id: UUID, request: HoldRequest) -> Authorization:
         """Say whether a hold would be placed now, and what budgets it would count in; nothing is changed."""
@@ -81,17 +103,24 @@ class HoldDesk:
     def _opened(self, workspace_id: UUID) -> _Counter:
         placer = HoldPlacer(self._database, workspace_id)
 
-        async def place(requests: list[HoldRequest]) -> Answers:
-            return await placer.place(requests, now=self._clock())
+        async def place(calls: list[_Call[HoldRequest]]) -> Answers:
+            callers = {caller for _, caller in calls if caller is not None}
+            for _ in range(_ATTEMPTS):
+                # Whoever was let in as of the rules that are known is, if these prove to be still in force.
+                refused = await _refusals(caller for caller in callers if caller.as_of != placer.version)
+                as_of = {caller.as_of for caller in callers - refused.keys()}
+                with suppress(RulesChanged):
+                    return await _answered(calls, refused, partial(placer.place, now=self._clock(), as_of=as_of))
+            raise DatabaseUnavailable(DatabaseUnavailable.__doc__)
 
-        async def settle(settlements: list[Settlement]) -> Answers:
+        async def settle(settlements: Sequence[Settlement]) -> Answers:
             async def settled(some: Sequence[Settlement]) -> Answers:
                 async with self._database.transaction(scope) as conn:
                     return await settle_holds(conn, workspace_id, some, clock=self._clock)
 
             return await _each_once(settlements, lambda one: one.hold_id, settled)
 
-        async def release(ids: list[UUID]) -> Answers:
+        async def release(ids: Sequence[UUID]) -> Answers:
             async def released(some: Sequence[UUID]) -> Answers:
                 async with self._database.transaction(scope) as conn:
                     return await release_holds(conn, workspace_id, some, clock=self._clock)
@@ -99,7 +128,38 @@ class HoldDesk:
             return await _each_once(ids, lambda id_: id_, released)
 
         scope = RowScope(DatabaseRole.ADMINISTRATOR, workspace_id)
-        return _Counter(placer, Gatherer(place), Gatherer(settle), Gatherer(release))
+        return _Counter(placer, Gatherer(place), Gatherer(_confirmed(settle)), Gatherer(_confirmed(release)))
+
+
+def _confirmed(
+    answer: Callable[[Sequence[Asked]], Awaitable[Answers]],
+) -> Callable[[list[_Call[Asked]]], Awaitable[Answers]]:
+    """Answer calls in one round, after all who ask have been confirmed."""
+
+    async def answered(calls: list[_Call[Asked]]) -> Answers:
+        refused = await _refusals({caller for _, caller in calls if caller is not None})
+        return await _answered(calls, refused, answer)
+
+    return answered
+
+
+async def _refusals(callers: Iterable[Caller]) -> dict[Caller | None, Exception]:
+    """Confirm these callers, and return why some may not ask any more."""
+    asked = list(callers)
+    found = await asyncio.gather(*(caller.confirm() for caller in asked), return_exceptions=True)
+    return {caller: error for caller, error in zip(asked, found, strict=True) if isinstance(error, Exception)}
+
+
+async def _answered(
+    calls: list[_Call[Asked]],
+    refused: dict[Caller | None, Exception],
+    answer: Callable[[Sequence[Asked]], Awaitable[Answers]],
+) -> Answers:
+    """Answer calls, but for those of callers who are refused: each of these gets to know why."""
+    if not refused:
+        return await answer([asked for asked, _ in calls])
+    answers = iter(await answer([asked for asked, caller in calls if caller not in refused]))
+    return [refused[caller] if caller in refused else next(answers) for _, caller in calls]
 
 
 async def _each_once(

@@ -1,6 +1,6 @@
 """Placing holds: everybody's that came together, in one call to the database, each with an answer of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -28,10 +28,10 @@ from creditdesk.credits.hold_rules import (
 from creditdesk.credits.pricing import Price, RateCard, price
 from creditdesk.credits.rates import load_rate_card
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
-from creditdesk.db.errors import DatabaseUnavailable
 
-_ATTEMPTS = 20
-"""How often the rules may change while a round of holds is being placed."""
+
+class RulesChanged(Exception):  # noqa: N818 - an event, that whoever places has to look again
+    """The rules are not those that were known, or that a caller was let in by; they will be read anew."""
 
 
 @dataclass(slots=True)
@@ -61,52 +61,67 @@ class HoldPlacer:
     MOST_SPENDERS = 50_000
 
     def __init__(self, database: Database, workspace_id: UUID) -> None:
-        self._database = database
-        self._scope = RowScope(DatabaseRole.ADMINISTRATOR, workspace_id)
-        self._conn = database.reader(self._scope)
+        self._conn = database.reader(RowScope(DatabaseRole.ADMINISTRATOR, workspace_id))
         self._workspace_id = workspace_id
         self._rules: Rules | None = None
         self._balances: set[str] = set()
 
-    async def place(self, requests: Sequence[HoldRequest], *, now: datetime) -> list[Hold | Exception]:
-        """Place each of these holds, or say why not: BudgetExceededError, HoldError, EventError."""
-        # A request that comes twice in one round has one answer.
-        answers: dict[HoldRequest, Hold | Exception] = {}
-        asked: list[HoldRequest] = []
-        for request in dict.fromkeys(requests):
+    @property
+    def version(self) -> int | None:
+        """The version of the rules that are known, if any are."""
+        return None if self._rules is None else self._rules.controls.version
+
+    async def place(
+        self, requests: Sequence[HoldRequest], *, now: datetime, as_of: Collection[int] = ()
+    ) -> list[Hold | Exception]:
+        """Place each of these holds, or say why not: BudgetExceededError, HoldError, EventError.
+
+        Raises RulesChanged where the rules are not in force any more, or not of the version that callers are known
+        `as_of`: then nobody of this round has an answer, and it is to be asked again.
+        """
+        answers: dict[int, Hold | Exception] = {}
+        waiting: list[tuple[int, UUID]] = []
+        for nth, request in enumerate(requests):
             try:
                 check_request(request)
-                asked.append(request)
+                waiting.append((nth, hold_id(self._workspace_id, request.source, request.id)))
             except CreditError as error:
-                answers[request] = error
-        while asked:
-            # Another request for the same hold has to wait for what becomes of the first.
-            firsts: dict[UUID, HoldRequest] = {}
-            again: list[HoldRequest] = []
-            for request in asked:
-                id_ = hold_id(self._workspace_id, request.source, request.id)
-                if firsts.setdefault(id_, request) is not request:
-                    again.append(request)
-            answers |= dict(zip(firsts.values(), await self._round(firsts, now), strict=True))
-            asked = again
-        return [answers[request] for request in requests]
+                answers[nth] = error
+        while waiting:
+            firsts: dict[UUID, int] = {}
+            again = [(nth, id_) for nth, id_ in waiting if firsts.setdefault(id_, nth) != nth]
+            placed = await self._round({id_: requests[nth] for id_, nth in firsts.items()}, now, as_of)
+            answers |= zip(firsts.values(), placed, strict=True)
+            # The same request has one answer. Another one for the same hold has to wait for what became of the first.
+            waiting = []
+            for nth, id_ in again:
+                if requests[nth] == requests[firsts[id_]]:
+                    answers[nth] = answers[firsts[id_]]
+                else:
+                    waiting.append((nth, id_))
+        return [answers[nth] for nth in range(len(requests))]
 
-    async def _round(self, requests: dict[UUID, HoldRequest], now: datetime) -> list[Hold | Exception]:
-        for _ in range(_ATTEMPTS):
-            rules = await self.rules([request.user for request in requests.values()])
-            answers: dict[UUID, Hold | Exception] = {}
-            placing: list[Placing] = []
-            for id_, request in requests.items():
-                try:
-                    placing.append(await self._prepared(rules, id_, request, now))
-                except CreditError as error:
-                    answers[id_] = error
-            unplaced = list(answers)
-            if await self._placed(rules, placing, answers, now):
-                await self._replay(rules, requests, unplaced, answers, now)
-                return [answers[id_] for id_ in requests]
+    async def _round(
+        self, requests: dict[UUID, HoldRequest], now: datetime, as_of: Collection[int]
+    ) -> list[Hold | Exception]:
+        rules = await self.rules([request.user for request in requests.values()])
+        if any(version != rules.controls.version for version in as_of):
+            if max(as_of) > rules.controls.version:
+                self._rules = None
+            raise RulesChanged
+        answers: dict[UUID, Hold | Exception] = {}
+        placing: list[Placing] = []
+        for id_, request in requests.items():
+            try:
+                placing.append(await self._prepared(rules, id_, request, now))
+            except CreditError as error:
+                answers[id_] = error
+        unplaced = list(answers)
+        if not await self._placed(rules, placing, answers, now):
             self._rules = None
-        raise DatabaseUnavailable(DatabaseUnavailable.__doc__)
+            raise RulesChanged
+        await self._replay(rules, requests, unplaced, answers, now)
+        return [answers[id_] for id_ in requests]
 
     async def rules(self, users: Sequence[UserBy]) -> Rules:
         """Return the rules, with these users among the spenders where they exist."""
@@ -201,15 +216,14 @@ class HoldPlacer:
             known=balances.keys() <= known,
             **columns_of(placing, balances),
         )
-        if rows[0][0] == 0:
+        if rows and rows[0][0] == 0:
             return False
         self._balances = known if len(known) < self.MOST_SPENDERS else set()
         self._balances.update(balances)
+        # Only what was not simply granted comes back.
+        answers.update((one.id, one.granted(now)) for one in placing)
         for nth, is_new, *row in rows:
             asked = placing[nth - 1]
-            if row[0] is None:
-                answers[asked.id] = asked.granted(now)
-                continue
             stored = StoredHold(tuple(row))
             if not is_new and stored.request_hash != asked.hash:
                 answers[asked.id] = HoldError(ErrorCode.IDEMPOTENCY_CONFLICT)

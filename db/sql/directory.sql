@@ -5,8 +5,8 @@ FROM workspace AS w
 WHERE w.slug = %(slug)s::text;
 
 -- name: user_of_identity
--- The workspace, who a token's subject is in it, and which of the named groups exist.
-SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active, u.sessions_ended_at,
+-- The workspace, who a token's subject is in it, and which of the named groups exist; as of a version of the controls.
+SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active, u.sessions_ended_at, s.controls_version,
   ARRAY(
     SELECT g.id
     FROM user_group AS g
@@ -15,6 +15,7 @@ SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active, u.sessions_en
     ORDER BY g.id
   )
 FROM workspace AS w
+JOIN workspace_settings AS s ON s.workspace_id = %(workspace_id)s::uuid
 LEFT JOIN user_identity AS i
   ON i.workspace_id = %(workspace_id)s::uuid
   AND i.issuer = %(issuer)s::text

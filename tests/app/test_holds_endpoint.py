@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,14 +27,16 @@ from creditdesk.app.logs import JsonFormatter
 from creditdesk.app.main import create_app
 from creditdesk.app.metrics import Metrics
 from creditdesk.auth.authenticate import Authenticator
+from creditdesk.credits.controls import changing_controls
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.credits.hold_rules import hold_id
-from creditdesk.db.connections import Database
-from creditdesk.graphql.ids import decode_id_of
+from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.graphql.ids import decode_id, decode_id_of
 from support.databases import FreshDatabase
 from support.gateways import Answer, Gateway, request_of
 from support.issuers import AUDIENCE, Site
+from support.people import change, new_subject, new_user, now_seconds, token_of
 from support.processes import RunningProcess, running, served, wait_until
 from support.world import (
     CALLERS,
@@ -79,9 +81,9 @@ class Door:
     def post(self, path: str, body: object, *, caller: str = "WRITER", **headers: str) -> httpx.Response:
         return self.send(path, json.dumps(body).encode(), caller=caller, **headers)
 
-    def place(self, **changes: Any) -> dict[str, Any]:
+    def place(self, *, caller: str = "WRITER", **changes: Any) -> dict[str, Any]:
         """Place a hold of a new id, and return it."""
-        answer = self.post(HOLDS, self.wanted(**changes))
+        answer = self.post(HOLDS, self.wanted(**changes), caller=caller)
         assert answer.status_code == 201, answer.text
         return dict(answer.json()["hold"])
 
@@ -702,6 +704,110 @@ def test_what_has_come_of_a_body_when_the_client_hangs_up_is_no_request(door: Do
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert {line["level"] for line in lines} == {"INFO"}
     assert [line["status"] for line in lines if line["logger"] == "creditdesk.access"] == [201] + [None] * 8
+
+
+# Who asks again and again with one token.
+
+
+def gateway(door: Door) -> str:
+    """Return a caller of a service account's own, who has placed a hold and is known by it."""
+    account = new_user(door.world, kind="SERVICE_ACCOUNT")
+    subject = new_subject(door.world, account)
+    door.world.tokens[account] = token_of(door.world, subject, "service", issued=now_seconds() - 5, scope="usage:write")
+    assert door.post(HOLDS, door.wanted(), caller=account).status_code == 201
+    return account
+
+
+def lookups(door: Door, ask: Callable[[], object]) -> list[str]:
+    """Return the statements that something took, but for those of holds themselves."""
+    ran: list[str] = []
+    door.world.database.observers.append(ran.append)
+    try:
+        ask()
+    finally:
+        door.world.database.observers.remove(ran.append)
+    return [name for name in ran if name != "place_holds"]
+
+
+def test_a_gateway_that_is_known_is_not_looked_up_for_each_of_its_holds(door: Door) -> None:
+    account = gateway(door)
+    assert lookups(door, lambda: [door.post(HOLDS, door.wanted(), caller=account) for _ in range(5)]) == []
+
+
+def test_whatever_changes_in_the_workspace_the_gateway_is_looked_up_anew_once(door: Door) -> None:
+    account = gateway(door)
+    new_user(door.world)
+    found = lookups(door, lambda: [door.post(HOLDS, door.wanted(), caller=account) for _ in range(5)])
+    assert found.count("user_of_identity") == 1
+    assert found.count("controls_settings") == 1
+
+
+@pytest.mark.parametrize("change_", ["deactivateUser", "endSessions"])
+@pytest.mark.parametrize("action", ["", "batch", "/authorize", "settle", "release"])
+def test_who_may_not_ask_any_more_is_refused_at_once_in_every_process_and_nothing_is_changed(
+    door: Door, change_: str, action: str
+) -> None:
+    account = gateway(door)
+    hold = door.place(caller=account)
+    with door_to(door.world) as other:
+        assert other.post(HOLDS, door.wanted(), caller=account).status_code == 201
+        change(door.world, change_, user={"id": account})
+        before = door.rows()
+        path = f"{HOLDS}/{hold['id']}/{action}" if action in {"settle", "release"} else HOLDS + action
+        body: object = {"credits": "1"} if action == "settle" else door.wanted()
+        path, body = (HOLDS, [door.wanted()] * 3) if action == "batch" else (path, body)
+        for one in (door, other, door, other):
+            response = one.post(path, body, caller=account)
+            assert refused(response) == (401, "UNAUTHENTICATED")
+            assert 'error="invalid_token"' in response.headers["www-authenticate"]
+        assert door.rows() == before
+        assert door.post(HOLDS, door.wanted()).status_code == 201
+
+
+def test_who_may_not_ask_any_more_keeps_nobody_out_who_asks_at_the_same_time(door: Door) -> None:
+    accounts = [gateway(door) for _ in range(3)]
+    change(door.world, "deactivateUser", user={"id": accounts[1]})
+
+    async def statuses() -> list[int]:
+        asked = [
+            door.http.post(HOLDS, json=door.wanted(), headers=door.world.headers(account)) for account in accounts * 5
+        ]
+        return [response.status_code for response in await asyncio.gather(*asked)]
+
+    assert door.world.run(statuses()) == [201, 401, 201] * 5
+
+
+def test_a_gateway_who_is_let_in_again_places_holds_again(door: Door) -> None:
+    account = gateway(door)
+    change(door.world, "deactivateUser", user={"id": account})
+    assert door.post(HOLDS, door.wanted(), caller=account).status_code == 401
+    change(door.world, "reactivateUser", user={"id": account})
+    assert door.post(HOLDS, door.wanted(), caller=account).status_code == 401  # of before the cut
+    [(subject,)] = door.world.sql("SELECT subject FROM user_identity WHERE user_id = %s", decode_id(account)[1])
+    door.world.tokens[account] = token_of(door.world, subject, "service", issued=now_seconds() + 2, scope="usage:write")
+    assert door.post(HOLDS, door.wanted(), caller=account).status_code == 201
+
+
+def test_people_who_change_under_load_are_bound_at_once_and_nobody_gets_no_answer(door: Door) -> None:
+    account = gateway(door)
+
+    async def placing() -> list[int]:
+        sent = [door.http.post(HOLDS, json=door.wanted(), headers=door.world.headers(account)) for _ in range(40)]
+        return [response.status_code for response in await asyncio.gather(*sent)]
+
+    async def changing() -> None:
+        for number in range(10):
+            async with door.world.database.transaction(
+                RowScope(DatabaseRole.ADMINISTRATOR, workspace_id("acme"))
+            ) as conn:
+                await changing_controls(conn, workspace_id("acme"))
+            await asyncio.sleep(0.001 * number)
+
+    async def both() -> list[int]:
+        answers, _ = await asyncio.gather(placing(), changing())
+        return answers
+
+    assert door.world.run(both()) == [201] * 40
 
 
 # What is written down.

@@ -19,7 +19,7 @@ USER, GROUP = UUID(int=2), UUID(int=3)
 def principal(*roles: Role, scopes: tuple[str, ...] = (), active: bool = True) -> Principal:
     claims = Claims("ana", "acme", frozenset(roles), frozenset(scopes), frozenset({"ml"}))
     return principal_from(
-        claims, "https://login.example", SignIn(ACME, USER, active, None, frozenset({GROUP})), issued_at=None
+        claims, "https://login.example", SignIn(ACME, USER, active, None, frozenset({GROUP}), as_of=1), issued_at=None
     )
 
 
