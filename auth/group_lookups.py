@@ -15,6 +15,7 @@ from creditdesk.auth.issuers import GroupLookup
 
 ASK_SECONDS = 5.0
 MOST_BYTES = 1 << 20  # 11,000 ids, the most that Microsoft Graph returns, are half of it
+MOST_AT_ONCE = 10
 PAUSE_SECONDS = 10.0
 EARLY_SECONDS = 60.0  # before our own token expires another one is fetched
 
@@ -43,6 +44,9 @@ class GroupDirectory:
         self._token: tuple[str, float] | None = None
         self._failed_at: float | None = None
         self._asking: dict[str, asyncio.Task[list[str]]] = {}
+        # The connections are everybody's: a slow directory must not keep other issuers' keys from being fetched.
+        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._fetching_token = asyncio.Lock()
 
     async def groups_of(self, subject: str) -> list[str]:
         """Return the ids of the person's groups, or raise `IssuerUnavailable`, or `GroupsOverage` if refused."""
@@ -56,7 +60,7 @@ class GroupDirectory:
 
     async def _asked(self, subject: str) -> list[str]:
         try:
-            async with asyncio.timeout(ASK_SECONDS):
+            async with asyncio.timeout(ASK_SECONDS), self._turns:
                 found = await self._groups(subject)
         except httpx.HTTPStatusError as error:
             if error.response.status_code in (400, 403, 404):  # this person's, and not the directory's
@@ -86,8 +90,12 @@ class GroupDirectory:
         return [entry for entry in found if isinstance(entry, str)]
 
     async def _own_token(self) -> str:
-        if self._token is not None and self._now() < self._token[1]:
+        async with self._fetching_token:
+            if self._token is None or self._now() >= self._token[1]:
+                self._token = await self._fetched_token()
             return self._token[0]
+
+    async def _fetched_token(self) -> tuple[str, float]:
         form = {"grant_type": "client_credentials", "client_id": self._lookup.client_id, "scope": self._lookup.scope}
         try:
             answer = await self._json(
@@ -98,8 +106,7 @@ class GroupDirectory:
         token, seconds = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not isinstance(seconds, int) or not token.isascii():
             raise ValueError("the answer holds no access token")
-        self._token = token, self._now() + seconds - EARLY_SECONDS
-        return token
+        return token, self._now() + seconds - EARLY_SECONDS
 
     async def _json(self, url: str, **request: Any) -> dict[str, Any]:
         body = bytearray()

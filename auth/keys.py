@@ -17,6 +17,7 @@ from joserfc.jws import JWSRegistry
 from creditdesk.auth.errors import IssuerUnavailable, Unauthenticated
 
 FETCH_SECONDS = 5.0
+PATIENCE_SECONDS = 0.5  # of a caller whose key is known, though due to be looked at again
 MOST_BYTES = 1 << 20
 SMALLEST_RSA_BITS = 2048  # NIST SP 800-131A
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -78,9 +79,13 @@ class IssuerKeys:
         if key is not None and self._seconds_since(self._fetched_at) < self._lifetimes.fresh:
             return key
         fetch = self._attempt()
-        # In an outage nobody who could be served with a known key waits for the next attempt to fail.
-        if fetch is not None and not (key is not None and self._failing):
+        if fetch is not None and key is None:
             await asyncio.shield(fetch)  # a caller who hangs up must not end the fetch that others wait for
+        elif fetch is not None and not self._failing:
+            # In an outage nobody who could be served with a known key waits for an attempt to fail.
+            await asyncio.wait({fetch}, timeout=PATIENCE_SECONDS)
+            if not fetch.done():
+                self._failing = True
         keys = self._usable()
         if not keys:
             raise IssuerUnavailable

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from creditdesk.auth.authenticate import bearer_token, www_authenticate
 from creditdesk.auth.claims import DEFAULT_ROLE_MAP, MOST_ENTRIES, ClaimMapping, ClaimReader, Claims
 from creditdesk.auth.errors import NoToken, Unauthenticated
+from creditdesk.auth.expressions import Expression
 from creditdesk.auth.roles import Role, permissions_of
 
 ROLE_MAP = {"gov-admin": Role.ADMIN, "gov-member": Role.MEMBER, "gov-groups": Role.GROUP_MANAGER, "job": Role.SERVICE}
@@ -151,6 +152,32 @@ def test_the_claims_of_known_providers_can_be_mapped(
     mapping: ClaimMapping, claims: dict[str, object], roles: set[Role]
 ) -> None:
     assert read(mapping, **claims).roles == roles
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("words('a  b c')", ["a", "b", "c"]),
+        ("words('')", []),
+        ("words(number)", None),
+        ("words(missing)", None),
+        ("beneath(list, '/m/')", ["web", "", "a/b"]),
+        ("beneath(words('x/a y/b'), 'x/')", ["a"]),
+        ("beneath('text', 't')", None),
+        ("beneath(missing, 't')", None),
+        ("keys_with(roles, 'acme')", ["boss", "member"]),
+        ("keys_with(roles, 'ac')", []),
+        ("keys_with(list, 'acme')", None),
+        ("keys_with(missing, 'acme')", None),
+    ],
+)
+def test_the_added_functions_find_what_they_say_or_nothing(expression: str, found: object) -> None:
+    claims = {
+        "number": 5,
+        "list": ["/m/web", "/x/m/web", "/m/", 5, None, ["/m/web"], "/m/a/b"],
+        "roles": {"boss": {"acme": "x"}, "member": {"acme": "x", "zen": "y"}, "guest": {"zen": "y"}, "odd": "acme"},
+    }
+    assert Expression(expression).search(claims) == found
 
 
 def test_an_expression_that_fails_counts_as_a_missing_claim() -> None:

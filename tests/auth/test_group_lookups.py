@@ -18,7 +18,7 @@ from creditdesk.app.issuer_settings import read_issuers
 from creditdesk.auth.authenticate import reader_of, www_authenticate
 from creditdesk.auth.claims import MOST_ENTRIES
 from creditdesk.auth.errors import GroupsOverage, IssuerUnavailable
-from creditdesk.auth.group_lookups import are_groups_elsewhere
+from creditdesk.auth.group_lookups import MOST_AT_ONCE, are_groups_elsewhere
 from creditdesk.auth.issuers import Issuer
 from creditdesk.auth.roles import Role
 from creditdesk.auth.tokens import TokenVerifier, VerifiedToken
@@ -38,6 +38,8 @@ class Directory:
     groups: dict[str, list[str]] = field(default_factory=dict)
     answer: Response | None = None
     tokens: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
     asked: list[str] = field(default_factory=list)
 
     def app(self) -> Starlette:
@@ -58,6 +60,10 @@ class Directory:
     async def _member_objects(self, request: Request) -> Response:
         subject = request.path_params["subject"]
         self.asked.append(subject)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.01)
+        self.at_once -= 1
         if self.answer is not None:
             return self.answer
         if request.headers["authorization"] != f"Bearer token-{self.tokens}":
@@ -165,6 +171,19 @@ def test_of_many_requests_of_a_person_one_asks(place: Place) -> None:
 
     place.runner.run(many())
     assert place.directory.asked == [OID]
+
+
+def test_of_many_people_only_some_are_asked_for_at_a_time(place: Place) -> None:
+    people = [f"person-{number}" for number in range(3 * MOST_AT_ONCE)]
+    place.directory.groups |= {person: [WEB] for person in people}
+
+    async def many() -> None:
+        await asyncio.gather(*(place.verifier.verify(place.token(oid=person)) for person in people))
+
+    place.runner.run(many())
+    assert sorted(place.directory.asked) == sorted(people)
+    assert 1 < place.directory.most_at_once <= MOST_AT_ONCE
+    assert place.directory.tokens == 1
 
 
 def test_a_subject_cannot_lead_the_question_elsewhere(place: Place) -> None:

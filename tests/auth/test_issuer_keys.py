@@ -136,6 +136,27 @@ def test_nobody_waits_for_an_issuer_that_is_known_to_be_down(site: Site) -> None
     assert site.fetches == 3
 
 
+def test_whoever_has_a_known_key_does_not_wait_for_an_issuer_that_hangs(site: Site) -> None:
+    tokens = [site.token(jti=str(number), exp=int(site.clock()) + 10_000) for number in range(20)]
+    run(site.verifier.verify(tokens[0]))
+
+    async def while_it_hangs() -> None:
+        site.clock.advance(600)
+        site.network.delay = 60
+        async with asyncio.timeout(4):  # less than a fetch may take
+            await asyncio.gather(*(site.verifier.verify(token) for token in tokens))
+            for token in tokens:
+                await site.verifier.verify(token)
+
+    run(while_it_hangs())
+    assert site.fetches == 2
+    site.network.delay = 0
+    site.clock.advance(10)
+    site.issuer.rotate_keys()
+    run(site.verifier.verify(site.token()))
+    assert site.fetches == 3
+
+
 def test_a_clock_set_back_does_not_stop_fetching(site: Site) -> None:
     run(site.verifier.verify(site.token()))
     site.issuer.rotate_keys()
