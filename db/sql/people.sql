@@ -27,7 +27,8 @@
 )
 
 -- fragment: user_listed
--- The users of a list: of the workspace or of one group, visible, and fitting the filter.
+-- The users of a list: of the workspace or of one group, visible, and fitting the filter. Whoever is in a group that the
+-- caller may not see counts as not being in it.
 u.workspace_id = %(workspace_id)s::uuid
 AND
   -- include user_visible
@@ -52,6 +53,17 @@ AND (
     WHERE m.workspace_id = %(workspace_id)s::uuid
       AND m.group_id = ANY (%(groups)s::uuid[])
       AND m.user_id = u.id
+      AND (
+        %(everyone)s::boolean
+        OR m.group_id = ANY (%(managed_groups)s::uuid[])
+        OR EXISTS (
+          SELECT
+          FROM group_member AS own
+          WHERE own.workspace_id = %(workspace_id)s::uuid
+            AND own.user_id = %(own_user)s::uuid
+            AND own.group_id = m.group_id
+        )
+      )
   )
 )
 
