@@ -36,6 +36,7 @@ from creditdesk.db.readiness import check_schema, pool_use
 from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.batched_reads import BATCHES
 from creditdesk.graphql.endpoint import GraphQLEndpoint
+from creditdesk.graphql.event_stream import EventStreams
 from creditdesk.graphql.execution.executor import PlannedExecutor
 from creditdesk.graphql.live import Live
 from creditdesk.graphql.prepared import Documents
@@ -148,6 +149,7 @@ def app_from_settings(settings: Settings) -> Starlette:
         callers=browsers.callers,
         answering=answering,
         max_body_bytes=settings.max_body_bytes,
+        events=EventStreams(callers=browsers.callers, streams=streams),
     )
     holds = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
     return create_app(

@@ -20,7 +20,7 @@ from creditdesk.app.database import running_database
 from creditdesk.app.failures import CommandFailed
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.settings import Settings, handed_down
-from creditdesk.app.sockets import WebSocketProtocol
+from creditdesk.app.sockets import HttpProtocol, WebSocketProtocol
 from creditdesk.db.connections import Database
 from creditdesk.db.readiness import check_schema
 
@@ -100,7 +100,7 @@ def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
         factory=True,
         workers=settings.workers,
         loop="uvloop" if sys.platform != "win32" else "auto",
-        http="httptools" if sys.platform != "win32" else "auto",
+        http=HttpProtocol if sys.platform != "win32" else "auto",
         ws=WebSocketProtocol,
         ws_max_size=settings.max_body_bytes,
         ws_ping_interval=None,  # the protocol on top has its own

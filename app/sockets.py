@@ -1,9 +1,15 @@
-"""uvicorn's WebSocket with bounded buffers, and a way to let go of a client that does not read."""
+"""uvicorn's protocols with bounded buffers, and a way to let go of a client that does not read.
 
+Closing a connection in peace waits until everything is sent, which a client that does not read puts off for ever. Each
+puts itself into the scope's state, as the `connection` of graphql/open_connection.py.
+"""
+
+import asyncio
 import socket
 from asyncio import BaseTransport, Transport
 from typing import cast
 
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -15,18 +21,53 @@ MOST_SENT_BYTES = 128 * 1024
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Puts `abort` into the scope's state: closing in peace would wait for a client that does not read."""
+    """A WebSocket."""
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Bound what is kept for a client that reads slowly."""
         super().connection_made(transport)
-        cast("Transport", transport).set_write_buffer_limits(high=MOST_BUFFERED_BYTES)
-        opened = transport.get_extra_info("socket")
-        if opened is not None:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_SENT_BYTES)
+        _bound(transport)
 
     def handle_connect(self, event: Request) -> None:
         """Begin the handshake."""
         super().handle_connect(event)
         if not self.close_sent:
-            self.scope["state"]["abort"] = self.transport.abort
+            self.scope["state"]["connection"] = self
+
+    def abort(self) -> None:
+        """Let go of the client."""
+        self.transport.abort()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """A connection for requests, of which the answer may be a stream that does not end by itself."""
+
+    _leaving: asyncio.Event | None = None
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self.scope["state"]["connection"] = self
+
+    def shutdown(self) -> None:
+        """Finish what can be finished."""
+        super().shutdown()
+        if self._leaving is not None:
+            self._leaving.set()
+
+    def abort(self) -> None:
+        """Let go of the client."""
+        self.transport.abort()
+
+    def begin_stream(self) -> asyncio.Event:
+        """Keep little of what the client does not read; return what is set when the server is about to end."""
+        _bound(self.transport)
+        self._leaving = asyncio.Event()
+        return self._leaving
+
+
+def _bound(transport: BaseTransport) -> None:
+    cast("Transport", transport).set_write_buffer_limits(high=MOST_BUFFERED_BYTES)
+    opened = transport.get_extra_info("socket")
+    if opened is not None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_SENT_BYTES)

@@ -12,6 +12,7 @@ _DIRECTORY = Path(__file__).resolve().parent / "sql"
 _HEADER = re.compile(r"^-- (?P<kind>name|fragment): (?P<name>[a-z_]+)\n", re.MULTILINE)
 _INCLUDE = re.compile(r"^ *-- include (\w+)$", re.MULTILINE)
 _CUSTOM_PLAN = "plan: custom"
+_TELLS = "tells: outbox"
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -20,7 +21,8 @@ class Statement:
     """One named statement: `text` has `$1`, `$2`, ... in the order of `parameters`.
 
     `custom_plan` says that it is planned for its values each time: `-- plan: custom` above it, where one plan for all
-    values would be a bad one. `is_told` says that it puts what it changes into the outbox.
+    values would be a bad one. `is_told` says that it puts what it changes into the outbox:
+    `-- tells: outbox` above it.
     """
 
     name: str
@@ -60,14 +62,14 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
     body = _expanded(section.body, fragments)
     names = tuple(dict.fromkeys(_PARAMETER.findall(body)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", body)
-    purpose = " ".join(line for line in section.comments if line != _CUSTOM_PLAN)
+    purpose = " ".join(line for line in section.comments if line not in {_CUSTOM_PLAN, _TELLS})
     return Statement(
         section.name,
         purpose,
         text,
         names,
         custom_plan=_CUSTOM_PLAN in section.comments,
-        is_told="INSERT INTO outbox" in text,
+        is_told=_TELLS in section.comments,
     )
 
 

@@ -163,7 +163,7 @@ def shown_result(result: ExecutionResult, extensions: Extensions) -> Answer:
 
 
 def _not_this_way(kind: OperationType, allowed: frozenset[OperationType]) -> RefusedError:
-    if kind is OperationType.MUTATION and allowed == READ:
+    if kind is OperationType.MUTATION and kind not in allowed:
         message = "Nothing is changed by GET: send a mutation with POST."
         return RefusedError(405, ErrorCode.MALFORMED_REQUEST, message, headers={"allow": "POST"})
     return malformed(f"A {kind.value} is not answered this way.")

@@ -4,23 +4,26 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import orjson
+from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from creditdesk.auth.authenticate import www_authenticate
-from creditdesk.auth.callers import Callers
+from creditdesk.auth.callers import Caller, Callers
 from creditdesk.auth.errors import CrossSite, IssuerUnavailable, Unauthenticated
 from creditdesk.auth.principal import Principal
 from creditdesk.credits.errors import CreditError
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseUnavailable
-from creditdesk.graphql.answering import READ, Answer, Answering, refusal
+from creditdesk.graphql.answering import READ, READ_OR_CHANGE, Answer, Answering, refusal
 from creditdesk.graphql.context import Context
 from creditdesk.graphql.enums import ErrorCode
+from creditdesk.graphql.event_stream import Asked, EventStreams
 from creditdesk.graphql.incoming import RefusedError, malformed, request_of_json, request_of_parameters
-from creditdesk.graphql.media_types import GRAPHQL_RESPONSE, JSON, is_json, negotiated
+from creditdesk.graphql.media_types import GRAPHQL_RESPONSE, JSON, is_json, negotiated, prefers_events
+from creditdesk.graphql.streams import ANY, READ_AND_WATCH
 
 METHODS = ("GET", "HEAD", "POST")
 _ALLOW = ", ".join((*METHODS, "OPTIONS"))
@@ -46,12 +49,14 @@ class GraphQLEndpoint:
         callers: Callers,
         answering: Answering,
         max_body_bytes: int,
+        events: EventStreams | None = None,
     ) -> None:
         self._database = database
         self._desk = desk
         self._callers = callers
         self._answering = answering
         self._max_body_bytes = max_body_bytes
+        self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every answer is JSON."""
@@ -60,9 +65,17 @@ class GraphQLEndpoint:
             await Response(status_code=204, headers={"allow": _ALLOW})(scope, receive, send)
             return
         headers: list[tuple[bytes, bytes]] = []
-        media_type = negotiated(_listed(request, "accept"))
+        accept = _listed(request, "accept")
+        media_type = negotiated(accept)
         try:
-            answer = await self._answered(request, media_type, headers)
+            if self._events is not None and prefers_events(accept):
+                asked = await self._asked(request, headers, READ_AND_WATCH, ANY)
+                streamed = await self._events.respond(asked, scope, receive, send)
+                if streamed is None:
+                    return
+                answer = streamed
+            else:
+                answer = await self._answered(request, media_type, headers)
         except ClientDisconnect:
             return
         except RefusedError as error:
@@ -80,26 +93,34 @@ class GraphQLEndpoint:
         await response(scope, receive, send)
 
     async def _answered(self, request: Request, media_type: str | None, headers: list[tuple[bytes, bytes]]) -> Answer:
+        if media_type is None and request.method in METHODS:
+            raise malformed(f"The answer is of type {JSON} or {GRAPHQL_RESPONSE}: accept one of them.", 406)
+        asked = await self._asked(request, headers, READ, READ_OR_CHANGE)
+        return await self._answering.answer(asked.request, self._context(asked.caller.principal), asked.allowed)
+
+    async def _asked(
+        self,
+        request: Request,
+        headers: list[tuple[bytes, bytes]],
+        by_get: frozenset[OperationType],
+        by_post: frozenset[OperationType],
+    ) -> Asked:
         if request.method not in METHODS:
             message = f"GraphQL requests are sent with {', '.join(METHODS)}."
             raise RefusedError(405, ErrorCode.MALFORMED_REQUEST, message, headers={"allow": _ALLOW})
-        if media_type is None:
-            raise malformed(f"The answer is of type {JSON} or {GRAPHQL_RESPONSE}: accept one of them.", 406)
         if request.method == "POST":
             caller = await self._caller(request, headers)
-            asked = request_of_json(await self._json_body(request))
-            return await self._answering.answer(asked, self._context(caller))
+            return Asked(request_of_json(await self._json_body(request)), caller, by_post)
         if not any(request.headers.get(name) for name in PREFLIGHT_HEADERS):
             # No browser sends them for another site unasked, so that no page elsewhere runs a query by a link.
             raise malformed(f"A GET needs one of the headers {', '.join(PREFLIGHT_HEADERS)}, with any value.")
         caller = await self._caller(request, headers)
-        asked = request_of_parameters(request.query_params.multi_items())
-        return await self._answering.answer(asked, self._context(caller), READ)
+        return Asked(request_of_parameters(request.query_params.multi_items()), caller, by_get)
 
-    async def _caller(self, request: Request, headers: list[tuple[bytes, bytes]]) -> Principal:
+    async def _caller(self, request: Request, headers: list[tuple[bytes, bytes]]) -> Caller:
         caller = await self._callers.caller_of(request.scope)
         headers += caller.headers  # of whatever is answered from here on, errors too
-        return caller.principal
+        return caller
 
     def _context(self, principal: Principal) -> Context:
         return Context(database=self._database, desk=self._desk, principal=principal, now=datetime.now(UTC))

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
+EVENT_STREAM = "text/event-stream"
 
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
@@ -23,6 +24,13 @@ def negotiated(accept: str | None) -> str | None:
     preferred = (GRAPHQL_RESPONSE, JSON) if GRAPHQL_RESPONSE in ranges else (JSON, GRAPHQL_RESPONSE)
     best = max(preferred, key=weights.__getitem__)
     return best if weights[best] > 0 else None
+
+
+def prefers_events(accept: str | None) -> bool:
+    """Tell whether the client names server-sent events, and prefers them to one answer."""
+    ranges = dict(_ranges(accept or ""))
+    events = ranges.get(EVENT_STREAM, Decimal())
+    return events > max(ranges.get(type_, Decimal()) for type_ in (GRAPHQL_RESPONSE, JSON))
 
 
 def is_json(content_types: list[str]) -> bool:

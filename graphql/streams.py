@@ -33,6 +33,7 @@ from creditdesk.graphql.live import Live
 from creditdesk.graphql.subscribers import Subscribers, TooManySubscriptionsError
 
 ANY = frozenset(OperationType)
+READ_AND_WATCH = ANY - {OperationType.MUTATION}
 
 
 class Streams:
@@ -47,13 +48,18 @@ class Streams:
         self.live = live
         self.subscribers = subscribers
 
-    async def answers(self, request: GraphQLRequest, principal: Principal) -> AsyncGenerator[Answer, None]:
-        """Yield the answers to a request. One that was not executed is the last one: it ended the stream."""
+    async def answers(
+        self, request: GraphQLRequest, principal: Principal, allowed: frozenset[OperationType] = ANY
+    ) -> AsyncGenerator[Answer | None, None]:
+        """Yield the answers to a request; None when a subscription has begun, and nothing was wrong up to then.
+
+        One that was not executed is the last one: it ended the stream.
+        """
         context = Context(
             database=self._database, desk=self._desk, principal=principal, now=self.live.clock(), live=self.live
         )
         try:
-            admitted = await self._answering.admitted(request, context, ANY)
+            admitted = await self._answering.admitted(request, context, allowed)
             if admitted.executor.operation.operation is not OperationType.SUBSCRIPTION:
                 yield await self._answering.executed(admitted, context)
                 return
@@ -69,7 +75,7 @@ class Streams:
             yield refusal(RefusedError(503, ErrorCode.DATABASE_UNAVAILABLE))
 
 
-async def _events(admitted: Admitted) -> AsyncGenerator[Answer, None]:
+async def _events(admitted: Admitted) -> AsyncGenerator[Answer | None, None]:
     try:
         source = create_source_event_stream(admitted.executor)
         if optimized_is_awaitable(source):
@@ -77,9 +83,9 @@ async def _events(admitted: Admitted) -> AsyncGenerator[Answer, None]:
         if isinstance(source, ExecutionResult):
             yield _ended(source.errors or [])
             return
-        async with aclosing(
-            map_source_to_response_event(admitted.executor, cast("AsyncIterable[Any]", source))
-        ) as results:
+        yield None
+        responses = map_source_to_response_event(admitted.executor, cast("AsyncIterable[Any]", source))
+        async with aclosing(responses) as results:
             async for result in results:
                 yield shown_result(result, admitted.extensions)
     except Exception as error:  # noqa: BLE001 - shown_error tells what is expected, and masks and logs what is not

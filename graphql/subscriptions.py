@@ -3,10 +3,12 @@
 So whatever is told could have been read by the same caller at the same moment, and by nobody else.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Annotated
+from functools import partial
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -16,6 +18,7 @@ from creditdesk.credits.changes import EVERYBODY, Topic
 from creditdesk.credits.errors import CreditError, ErrorCode, ForbiddenError
 from creditdesk.credits.limits import LimitScope
 from creditdesk.credits.watching import OwnUsesWatch, RequestsWatch, UsesWatch, Watch
+from creditdesk.db.errors import DatabaseUnavailable
 from creditdesk.graphql.budgets import Budget
 from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.enums import Permission
@@ -30,6 +33,9 @@ _HELD_LOOK_SECONDS = 60.0
 """Where something is held, how often it is looked whether a hold has expired: that is told by nobody."""
 
 _NO_DAY = date.min
+_SECONDS_AFTER_FAILURE = 0.5
+
+Read = TypeVar("Read")
 
 
 class _UnknownError(CreditError):
@@ -81,12 +87,11 @@ async def _budgets(context: Context, scope: LimitScope, id_: UUID) -> AsyncGener
     told: dict[object, budget_rules.Budget] = {}
     async with live.feed.watching(permitted.workspace_id, [(Topic.BUDGET, id_)], watch):
         while True:
-            budgets = await live.budgets.budgets(permitted, scope, id_)
-            now = live.clock()
+            budgets = await _patiently(context, live, partial(live.budgets.budgets, permitted, scope, id_))
             before, told = told, {budget.shape: replace(budget, today=_NO_DAY) for budget in budgets}
             for budget in budgets:
                 if before.get(budget.shape) != told[budget.shape]:
-                    context.renew(now)
+                    context.renew(live.clock())
                     yield Budget.of(budget)
             await watch.noted(seconds=_seconds_until_it_changes(budgets, live.clock()))
 
@@ -100,6 +105,16 @@ def _seconds_until_it_changes(budgets: Sequence[budget_rules.Budget], now: datet
         seconds.append(_HELD_LOOK_SECONDS)
     # One that has just ended is read again at once, but not in a circle.
     return max(1.0, min(seconds)) if seconds else None
+
+
+async def _patiently(context: Context, live: Live, read: Callable[[], Awaitable[Read]]) -> Read:
+    """Read something as it is now, as soon as the database is there: who watches waits for changes anyway."""
+    while True:
+        context.renew(live.clock())
+        try:
+            return await read()
+        except DatabaseUnavailable:
+            await asyncio.sleep(_SECONDS_AFTER_FAILURE)
 
 
 def _live(context: Context) -> Live:
@@ -123,8 +138,8 @@ async def _uses(context: Context, whose: UUID | None) -> AsyncGenerator[UsageTic
     async with live.feed.watching(context.permitted.workspace_id, [(Topic.USAGE, whose)], watch):
         while True:
             await watch.noted()
-            context.renew(live.clock())
-            visible = await visible_uses(context, watch.taken())
+            uses = watch.taken()
+            visible = await _patiently(context, live, partial(visible_uses, context, uses))
             if visible:
                 yield UsageTick.of(visible)
 
@@ -137,8 +152,7 @@ async def _requests(info: Info, whose: UUID | None) -> AsyncGenerator[CreditRequ
         while True:
             await watch.noted()
             for id_ in watch.taken():
-                context.renew(live.clock())
-                request = await request_of(info, id_)
+                request = await _patiently(context, live, partial(request_of, info, id_))
                 if request is not None:
                     yield request
 

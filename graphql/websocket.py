@@ -1,13 +1,13 @@
 """The graph over WebSocket, by the protocol graphql-transport-ws: many operations on one connection.
 
 The token comes with `connection_init`, or the handshake itself says who calls. A connection lives as long as its caller
-may come in: they are asked for again every now and then, and at once when anything is changed about the user.
+may come in: it is asked again every now and then, and at once when anything is changed about the user.
 """
 
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 import orjson
@@ -15,21 +15,19 @@ from starlette.types import Receive, Scope, Send
 
 from creditdesk.auth.callers import Caller, Callers
 from creditdesk.auth.errors import CrossSite, IssuerUnavailable, Unauthenticated
-from creditdesk.credits.changes import Change, Topic
+from creditdesk.credits.errors import CreditError
 from creditdesk.db.errors import DatabaseError
 from creditdesk.graphql.answering import refusal
 from creditdesk.graphql.closing import Close, Closed
 from creditdesk.graphql.incoming import RefusedError, request_of
 from creditdesk.graphql.streams import Streams
 from creditdesk.graphql.websocket_socket import Gone, Socket
+from creditdesk.graphql.welcome import Welcome
 
 PROTOCOL = "graphql-transport-ws"
 INITIALISATION_SECONDS = 10.0
 PING_SECONDS = 20.0
 """How often a client is asked whether it still reads; it has as long to answer."""
-
-ASK_SECONDS = 30.0
-"""How often it is asked again whether the caller may come in; when the token expires, and on changes, at once."""
 
 MOST_OPERATIONS = 100
 """How many operations one connection has under way."""
@@ -72,15 +70,13 @@ class _Connection:
         self._streams = streams
         self._socket = socket
         self._scope = scope
-        self._caller: Caller | None = None
+        self._welcome: Welcome | None = None
         self._is_initialised = False
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._served = 0
         self._begun = time.monotonic()
         self._woken = asyncio.Event()
-        self._asks_again = False
         self._awaits_pong = False
-        self._watching = AsyncExitStack()
 
     async def serve(self) -> None:
         """Read and care until either ends the connection."""
@@ -88,8 +84,7 @@ class _Connection:
         code: int | None = None
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            ended = next(task for task in tasks if task.done())
-            error = ended.exception()
+            error = next(task for task in tasks if task.done()).exception()
             if isinstance(error, Closed):
                 code = error.code
                 if code == Close.SLOW_CONSUMER:
@@ -99,21 +94,8 @@ class _Connection:
                 raise error
         finally:
             await _cancelled([*tasks, *self._operations.values()])
-            await self._watching.aclose()
             fields = {"code": code, "operations": self._served, "seconds": round(time.monotonic() - self._begun, 1)}
             _log.info("a connection has ended", extra={"fields": fields})
-
-    # Called by the feed, in the middle of others' turns.
-
-    def changed(self, _: Change) -> None:
-        """Ask again who the caller is: something about the user was changed."""
-        self._asks_again = True
-        self._woken.set()
-
-    def lost_track(self) -> None:
-        """Ask again who the caller is: anything may have changed."""
-        self._asks_again = True
-        self._woken.set()
 
     async def _read(self) -> None:
         while True:
@@ -140,21 +122,15 @@ class _Connection:
         try:
             caller = await (self._callers.caller_with(shown) if shown else self._callers.caller_of(self._scope))
         except (Unauthenticated, CrossSite) as error:
-            raise Closed(Close.FORBIDDEN, f"{error.code.name}: {error.message}") from None
+            raise _forbidden(error) from None
         except (IssuerUnavailable, DatabaseError) as error:
             raise Closed(Close.TRY_AGAIN_LATER, str(error)) from None
-        principal = caller.principal
-        if principal.user_id is not None:
-            subjects = [(Topic.PEOPLE, principal.user_id)]
-            await self._watching.enter_async_context(
-                self._streams.live.feed.watching(principal.workspace.id, subjects, self)
-            )
-        self._caller = caller
+        self._welcome = Welcome(self._callers, self._streams.live, caller)
         self._woken.set()
         await self._socket.send({"type": "connection_ack"})
 
     def _subscribe(self, id_: object, payload: object) -> None:
-        if self._caller is None:
+        if self._welcome is None:
             raise Closed(Close.UNAUTHORIZED, "Unauthorized")
         if not isinstance(id_, str) or not 0 < len(id_) <= _LONGEST_ID:
             raise Closed(Close.BAD_REQUEST, "`id` must be a string of up to 256 characters")
@@ -163,7 +139,7 @@ class _Connection:
         if len(self._operations) >= MOST_OPERATIONS:
             raise Closed(Close.BAD_REQUEST, f"More than {MOST_OPERATIONS} operations at once")
         self._served += 1
-        self._operations[id_] = asyncio.create_task(self._operate(id_, payload, self._caller))
+        self._operations[id_] = asyncio.create_task(self._operate(id_, payload, self._welcome.caller))
 
     def _complete(self, id_: object) -> None:
         operation = self._operations.pop(id_, None) if isinstance(id_, str) else None
@@ -190,30 +166,39 @@ class _Connection:
             return {"id": id_, "type": "error", "payload": refusal(error).shown["errors"]}
         async with aclosing(self._streams.answers(request, caller.principal)) as answers:
             async for answer in answers:
+                if answer is None:
+                    continue
                 if not answer.executed:
                     return {"id": id_, "type": "error", "payload": answer.shown["errors"]}
                 await self._socket.send({"id": id_, "type": "next", "payload": answer.shown})
         return {"id": id_, "type": "complete"}
 
     async def _care(self) -> None:
-        """See to it that the client says who it is, still reads, and still may; raise Closed otherwise."""
-        if not await self._woken_within(INITIALISATION_SECONDS) and self._caller is None:
+        """See to it that the client says who it is, may still come in, and still reads; raise Closed otherwise."""
+        await self._woken_within(INITIALISATION_SECONDS)
+        if self._welcome is None:
             raise Closed(Close.INITIALISATION_TIMEOUT, "Connection initialisation timeout")
-        ping_at, ask_at = time.monotonic() + PING_SECONDS, self._next_question()
+        welcome = asyncio.create_task(self._welcome.lasts())
+        welcome.add_done_callback(lambda _: self._woken.set())
+        try:
+            await self._ping_while(welcome)
+        finally:
+            await _cancelled([welcome])
+
+    async def _ping_while(self, welcome: "asyncio.Task[None]") -> None:
         while True:
-            await self._woken_within(min(ping_at, ask_at) - time.monotonic())
+            is_woken = await self._woken_within(PING_SECONDS)
             if self._socket.is_stuck:
                 raise Closed(Close.SLOW_CONSUMER, "SLOW_CONSUMER: the client does not read")
-            if self._asks_again or time.monotonic() >= ask_at:
-                self._asks_again = False
-                await self._ask_again()
-                ask_at = self._next_question()
-            if time.monotonic() >= ping_at:
-                if self._awaits_pong:
-                    raise Closed(Close.SLOW_CONSUMER, "SLOW_CONSUMER: the client does not answer")
-                self._awaits_pong = True
-                await self._socket.send({"type": "ping"})
-                ping_at = time.monotonic() + PING_SECONDS
+            if welcome.done():
+                error = welcome.exception()
+                raise _forbidden(error) if isinstance(error, CreditError) else error or Gone
+            if is_woken:
+                continue
+            if self._awaits_pong:
+                raise Closed(Close.SLOW_CONSUMER, "SLOW_CONSUMER: the client does not answer")
+            self._awaits_pong = True
+            await self._socket.send({"type": "ping"})
 
     async def _woken_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -223,26 +208,9 @@ class _Connection:
             return True
         return False
 
-    def _next_question(self) -> float:
-        """Return when it is asked again whether the caller may come in: at the latest when their credentials expire.
 
-        A token is accepted a little longer than it says, so it may be asked several times then.
-        """
-        seconds, caller = ASK_SECONDS, self._caller
-        if caller is not None and caller.expires_at is not None:
-            seconds = min(seconds, max(1.0, (caller.expires_at - self._streams.live.clock()).total_seconds()))
-        return time.monotonic() + seconds
-
-    async def _ask_again(self) -> None:
-        if self._caller is None:
-            return
-        try:
-            self._caller = await self._callers.again(self._caller)
-        except Unauthenticated as error:
-            raise Closed(Close.FORBIDDEN, f"{error.code.name}: {error.message}") from None
-        except (IssuerUnavailable, DatabaseError):
-            # Neither has said no. What was verified holds until it expires.
-            _log.info("whether a caller may still come in cannot be told, for now")
+def _forbidden(error: CreditError) -> Closed:
+    return Closed(Close.FORBIDDEN, f"{error.code.name}: {error.message}")
 
 
 def _credentials(payload: object) -> str | None:

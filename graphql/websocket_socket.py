@@ -8,6 +8,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from creditdesk.graphql.closing import Close, Closed
+from creditdesk.graphql.open_connection import connection_of
 
 SLOW_SECONDS = 10.0
 """How long a message may wait for the client to read those before it."""
@@ -29,8 +30,7 @@ class Socket:
         self._receive = receive
         self._send = send
         self._extensions = scope.get("extensions") or {}
-        # Given by our own server: an application has no other way to let go of a client that does not read.
-        self._abort = (scope.get("state") or {}).get("abort")
+        self._connection = connection_of(scope)
         self._turns = asyncio.Lock()
         self.is_stuck = False
         """Whether the client has not read for too long."""
@@ -84,8 +84,8 @@ class Socket:
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
         except (TimeoutError, OSError):
-            if self._abort is not None:
-                self._abort()
+            if self._connection is not None:
+                self._connection.abort()
         else:
-            if self._abort is not None and code is Close.SLOW_CONSUMER:
-                loop.call_later(_LINGERING_SECONDS, self._abort)
+            if self._connection is not None and code is Close.SLOW_CONSUMER:
+                loop.call_later(_LINGERING_SECONDS, self._connection.abort)

@@ -1,4 +1,5 @@
 -- name: add_audit_entries
+-- tells: outbox
 -- Add changes to the audit trail, in the order they were made, and to the outbox.
 WITH told AS (
   INSERT INTO outbox (workspace_id, written_at, kind, object_types, object_ids, users, groups)

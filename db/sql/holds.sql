@@ -72,6 +72,7 @@ WHERE h.workspace_id = %(workspace_id)s::uuid
   AND h.id = s.id;
 
 -- name: release_holds
+-- tells: outbox
 -- End holds without any use, and give back what they held, in the order that everybody locks balances in.
 WITH released AS MATERIALIZED (
   UPDATE hold AS h
@@ -81,6 +82,12 @@ WITH released AS MATERIALIZED (
     AND h.id = ANY (%(ids)s::uuid[])
   RETURNING h.user_id, h.group_id, h.product, h.model, h.amount, h.placed_at,
     extract(epoch FROM h.expires_at)::bigint AS held_until
+),
+told AS (
+  INSERT INTO outbox (workspace_id, written_at, kind, users, groups)
+  SELECT %(workspace_id)s::uuid, %(now)s::timestamptz, 'HOLDS', array_agg(user_id), array_agg(group_id)
+  FROM released
+  HAVING count(*) > 0
 ),
 movement AS MATERIALIZED (
   SELECT m.scope, m.kind_id, m.scope_id, m.first_day,

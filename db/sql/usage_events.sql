@@ -1,4 +1,5 @@
 -- name: record_usage_events
+-- tells: outbox
 -- Record the events that are not there yet, with every rollup, and return which of the batch those were.
 --
 -- One transaction's rows are locked table by table in one order, and in key order within a table, so that two writers

@@ -17,6 +17,7 @@ from creditdesk.db.connections import Database
 from support.databases import FreshDatabase
 from support.manifest import manifest
 from support.talking import Talk, talking, until, with_feed
+from support.using import use
 from support.world import (
     CALLERS,
     PLACES,
@@ -67,31 +68,6 @@ def world(module_database: FreshDatabase) -> Iterator[World]:
                 *[workspace_id(place.name)] * 2,
             )
         yield filled
-
-
-def place_of(person: str) -> str:
-    return next(place.name for place in PLACES if person in {one.name for one in place.people})
-
-
-async def use(world: World, person: str, whole: int = 1, *, product: str = "chat", count: int = 1) -> None:
-    """Record so many uses of a person in one commit, now."""
-    now = datetime.now(UTC)
-    events = [
-        UsageEvent(
-            source="gateway",
-            id=str(uuid4()),
-            at=now,
-            user=UserBy(id=user_id(person)),
-            product=product,
-            model="large",
-            credits=whole * MICRO,
-            input_tokens=1,
-            cached_input_tokens=1,
-            output_tokens=1,
-        )
-        for _ in range(count)
-    ]
-    await record(world.database, place_of(person), events, now=now)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from creditdesk.graphql import websocket, websocket_socket
+from creditdesk.graphql import websocket, websocket_socket, welcome
 from creditdesk.graphql.websocket import MOST_OPERATIONS, WebSocketEndpoint
 from support.talking import Talk, shaking_hands, talking, until, with_feed
 from support.world import CALLERS, MOST_SUBSCRIPTIONS, World, canary, shown_id, user_id, workspace_slug
@@ -277,7 +277,7 @@ def test_a_client_that_hangs_up_leaves_nothing_behind(world: World) -> None:
 def test_when_the_token_expires_the_connection_ends_and_a_fresh_one_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(welcome, "ASK_SECONDS", 0.1)
 
     async def talk() -> tuple[int, str]:
         async with talking(world, "MEMBER") as client:

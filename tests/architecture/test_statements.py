@@ -60,6 +60,11 @@ def test_a_statement_that_reads_a_workspace_says_which() -> None:
     }  # fmt: skip
 
 
+def test_a_statement_that_puts_something_into_the_outbox_says_so() -> None:
+    silent = [one.name for one in STATEMENTS.values() if "INSERT INTO outbox" in one.text and not one.is_told]
+    assert silent == []
+
+
 def test_every_statement_is_used() -> None:
     named = {name for _, call in runs() for name in statements_of(call)}
     assert named | BUILT == set(STATEMENTS)

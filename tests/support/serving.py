@@ -8,12 +8,23 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from creditdesk.app.sockets import HttpProtocol, WebSocketProtocol
+
 
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[str]:
     """Serve the app, and return its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", http="httptools"))
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            lifespan="off",
+            http=HttpProtocol,
+            ws=WebSocketProtocol,
+            ws_ping_interval=None,
+            timeout_graceful_shutdown=10,
+        )
+        server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve([listener]))
         while not server.started:
             assert not task.done(), "the server could not start"

@@ -29,6 +29,9 @@ class Talk:
         await self.reads.wait()
         self.outgoing.put_nowait(message)
 
+    def abort(self) -> None:
+        self.aborted.set()
+
     def say(self, message: object) -> None:
         text = message if isinstance(message, str) else json.dumps(message)
         self.incoming.put_nowait({"type": "websocket.receive", "text": text})
@@ -92,7 +95,7 @@ async def shaking_hands(
         "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
         "subprotocols": list(protocols),
         "extensions": {"websocket.http.response": {}},
-        "state": {"abort": talk.aborted.set},
+        "state": {"connection": talk},
     }
     served = asyncio.create_task(endpoint(scope, talk.incoming.get, talk.deliver))
     try:

@@ -50,6 +50,7 @@ from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.batched_reads import BATCHES
 from creditdesk.graphql.endpoint import GraphQLEndpoint
+from creditdesk.graphql.event_stream import EventStreams
 from creditdesk.graphql.execution.executor import PlannedExecutor
 from creditdesk.graphql.ids import encode_id
 from creditdesk.graphql.live import Live
@@ -592,15 +593,16 @@ def _verifying_endpoint(database: Database, callers: Callers) -> tuple[GraphQLEn
     plans = PlannedExecutor(schema, BATCHES, compile_at=1) if EXECUTOR == "planned" else None
     # The documents of these tests are giants, made to select everything.
     answering = Answering(Documents(core_schema(), TRUSTED), plans=plans)
+    subscribers = Subscribers(most_per_caller=MOST_SUBSCRIPTIONS)
+    streams = Streams(database=database, desk=desk, answering=answering, live=live, subscribers=subscribers)
     endpoint = GraphQLEndpoint(
         database=database,
         desk=desk,
         callers=callers,
         answering=answering,
         max_body_bytes=MAX_BODY_BYTES,
+        events=EventStreams(callers=callers, streams=streams),
     )
-    subscribers = Subscribers(most_per_caller=MOST_SUBSCRIPTIONS)
-    streams = Streams(database=database, desk=desk, answering=answering, live=live, subscribers=subscribers)
     return endpoint, streams
 
 
