@@ -1,14 +1,17 @@
 """Gathering calls that are made at the same time, so that they share one round to the database (group commit).
 
 The first call starts at once, and those that arrive meanwhile make up the next round. Where calls do come together, a
-round waits a moment for more of them, as PostgreSQL's `commit_delay` does: fewer, larger rounds answer more calls.
+round waits a moment for more of them, as PostgreSQL's `commit_delay` does: fewer, larger rounds answer more calls. It
+waits for as many as there were: those who were answered in the round before are likely to ask again.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from time import monotonic
 from typing import Generic, TypeVar
 
-PAUSE_SECONDS = 0.004
+LONGEST_PAUSE_SECONDS = 0.01
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -24,6 +27,8 @@ class Gatherer(Generic[Asked, Answer]):
         self._largest = largest
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self._rounds: asyncio.Task[None] | None = None
+        self._expected = 0
+        self._enough: asyncio.Event = asyncio.Event()
 
     @property
     def is_idle(self) -> bool:
@@ -34,23 +39,37 @@ class Gatherer(Generic[Asked, Answer]):
         """Return the answer of the next round. One who stops waiting does not stop the round."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, future))
+        if len(self._waiting) >= self._expected:
+            self._enough.set()
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._run())
         return await future
 
     async def _run(self) -> None:
-        alone = True
+        pause, answered = 0.0, 0
         try:
-            while self._waiting:
-                if not alone:
-                    await asyncio.sleep(PAUSE_SECONDS)
+            while True:
+                if answered > 1:
+                    await self._pause(answered, pause)
+                if not self._waiting:
+                    break
                 together, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
                 # Who has stopped waiting before the round began is not asked for.
                 together = [one for one in together if not one[1].done()]
-                alone = len(together) <= 1
+                begun, answered = monotonic(), len(together)
                 await self._round(together)
+                pause = min(monotonic() - begun, LONGEST_PAUSE_SECONDS)
         finally:
             self._rounds = None
+
+    async def _pause(self, answered: int, seconds: float) -> None:
+        """Wait until as many are waiting as were, and as were answered in the round before; but not for long."""
+        self._expected = min(len(self._waiting) + answered, self._largest)
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._enough.wait()
+        self._expected = 0
 
     async def _round(self, together: list[tuple[Asked, "asyncio.Future[Answer]"]]) -> None:
         answers: Sequence[Answer | Exception]

@@ -29,6 +29,8 @@ from creditdesk.credits.pricing import Price, RateCard, price
 from creditdesk.credits.rates import load_rate_card
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 
+_NOBODY = UUID(int=0)
+
 
 class RulesChanged(Exception):  # noqa: N818 - an event, that whoever places has to look again
     """The rules are not those that were known, or that a caller was let in by; they will be read anew."""
@@ -42,6 +44,8 @@ class Rules:
     card: RateCard | None = None
     spenders: dict[object, Spender] = field(default_factory=dict)
     applied: dict[tuple[UUID, str, str], Applied] = field(default_factory=dict)
+    read_to: UUID | None = _NOBODY
+    """Up to whom, in the order of ids, users have been read ahead; None where all have."""
 
     def spender(self, user: UserBy) -> Spender | None:
         """Return the user, if they have been read."""
@@ -59,6 +63,7 @@ class HoldPlacer:
     """
 
     MOST_SPENDERS = 50_000
+    READ_AHEAD = 500
 
     def __init__(self, database: Database, workspace_id: UUID) -> None:
         self._conn = database.reader(RowScope(DatabaseRole.ADMINISTRATOR, workspace_id))
@@ -130,13 +135,24 @@ class HoldPlacer:
         rules = self._rules
         unknown = {_name(user): user for user in users if rules.spender(user) is None}
         if unknown:
-            for spender in await load_spenders(self._conn, self._workspace_id, list(unknown.values())):
+            users = [*unknown.values(), *await self._next_users(rules)]
+            for spender in await load_spenders(self._conn, self._workspace_id, users):
                 rules.spenders[spender.id] = spender
                 if spender.email:
                     rules.spenders[spender.email] = spender
                 if spender.external_id:
                     rules.spenders["external id", spender.external_id] = spender
         return rules
+
+    async def _next_users(self, rules: Rules) -> list[UserBy]:
+        """Return users to read ahead: otherwise round after round would wait for one or two who are not known yet."""
+        if rules.read_to is None or len(rules.spenders) > self.MOST_SPENDERS // 2:
+            return []
+        ids = await self._conn.rows(
+            "next_users", workspace_id=self._workspace_id, after=rules.read_to, most=self.READ_AHEAD
+        )
+        rules.read_to = ids[-1][0] if len(ids) == self.READ_AHEAD else None
+        return [UserBy(id=id_) for (id_,) in ids]
 
     async def refresh(self) -> None:
         """Forget the rules if they are not those in force: for whoever places nothing, which would tell."""

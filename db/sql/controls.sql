@@ -66,6 +66,15 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
     OR u.external_id = ANY (%(external_ids)s::text[])
   );
 
+-- name: next_users
+-- The users who come next in the order of their ids.
+SELECT u.id
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.id > %(after)s::uuid
+ORDER BY u.id
+LIMIT %(most)s::integer;
+
 -- name: balances
 -- What was used of the named balances, and what is held now; those that are not there hold nothing.
 SELECT k.nth, b.used, held_now(b.held, %(now_seconds)s::bigint)

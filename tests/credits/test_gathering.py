@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from creditdesk.credits.gathering import Gatherer
+from creditdesk.credits.gathering import LONGEST_PAUSE_SECONDS, Gatherer
 
 
 class Rounds:
@@ -161,5 +161,43 @@ def test_a_timeout_of_one_caller_is_nobody_elses() -> None:
             await asyncio.wait_for(gatherer.ask(2), 0.01)
         rounds.permits.release()
         assert await patient == 10
+
+    asyncio.run(asking())
+
+
+def test_a_round_waits_for_those_who_were_answered_in_the_one_before() -> None:
+    async def asking() -> None:
+        asked: list[list[int]] = []
+
+        async def answer(numbers: list[int]) -> list[int | Exception]:
+            asked.append(numbers)
+            await asyncio.sleep(LONGEST_PAUSE_SECONDS)  # a round that is worth waiting for
+            return [number * 10 for number in numbers]
+
+        gatherer = Gatherer(answer)
+
+        async def again_and_again(number: int) -> None:
+            for _ in range(5):
+                assert await gatherer.ask(number) == number * 10
+                for _ in range(number):
+                    await asyncio.sleep(0)  # one comes back later than the other
+
+        await asyncio.gather(*(again_and_again(number) for number in range(1, 9)))
+        assert sorted(number for numbers in asked for number in numbers) == sorted([*range(1, 9)] * 5)
+        # Each for itself they would make some 20 rounds: one who is back early is not asked for alone.
+        assert len(asked) <= 10
+
+    asyncio.run(asking())
+
+
+def test_a_round_does_not_wait_for_long_for_those_who_do_not_come_back() -> None:
+    async def asking() -> None:
+        rounds = Rounds()
+        gatherer = Gatherer(rounds)
+        await asyncio.gather(*(gatherer.ask(number) for number in range(1, 9)))
+        assert await asyncio.wait_for(gatherer.ask(9), 5) == 90
+        await asyncio.sleep(10 * LONGEST_PAUSE_SECONDS)
+        assert gatherer.is_idle
+        assert rounds.asked == [list(range(1, 9)), [9]]
 
     asyncio.run(asking())
