@@ -49,6 +49,10 @@ schema: $(VENV)/.creditdesk ## Write schema.graphql
 access: $(VENV)/.dev ## Write docs/access.md from docs/access.toml: who sees what, and who may do what
 	PYTHONPATH=tests $(BIN)/python -m support.access_page
 
+.PHONY: release-schema
+release-schema: $(VENV)/.creditdesk ## Write the schema of a version that is about to be released to docs/releases
+	$(BIN)/creditdesk schema > docs/releases/$$($(BIN)/creditdesk --version | cut -d ' ' -f 2).graphql
+
 .PHONY: graphiql
 graphiql: ## Bundle the page at /graphiql anew, which needs Node and npm, and write app/graphiql_page
 	cd graphiql && npm ci --no-progress && node build.mjs ../app/graphiql_page

@@ -50,7 +50,7 @@ class StoredDocuments:
         """Trust documents, and others under ids that somebody else gave them."""
         named = named or {}
         self._trusted = {document_hash(text): text for text in (*trusted, *named.values())}
-        self._named = dict(named)
+        self.named = dict(named)
         self._accepted = accepted
         self._kept: OrderedDict[str, str] = OrderedDict()
         self._characters = 0
@@ -81,7 +81,7 @@ class StoredDocuments:
             self._characters -= len(self._kept.popitem(last=False)[1])
 
     def _trusted_text(self, id_: str) -> str:
-        text = self._named.get(id_) or self._trusted.get(id_.removeprefix(_PREFIX))
+        text = self.named.get(id_) or self._trusted.get(id_.removeprefix(_PREFIX))
         if text is None:
             raise RefusedError(200, ErrorCode.UNKNOWN_DOCUMENT)
         return text
