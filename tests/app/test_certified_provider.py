@@ -1,5 +1,6 @@
 """The server against a certified OpenID provider, npm's `oidc-provider`, each as a process of its own."""
 
+import base64
 import json
 import threading
 from collections import Counter
@@ -21,6 +22,8 @@ from support.processes import RunningProcess, creditdesk, running, served, wait_
 
 AUDIENCE = "urn:creditdesk:api"
 ASK = "{ viewer { kind subject roles permissions user { displayName } workspace { slug } } }"
+PUBLIC_URL = "http://localhost:8000"
+"""The server is asked at its own address; this one it only writes down, and the provider knows it by."""
 WORKERS = 4
 
 
@@ -64,7 +67,16 @@ def server(
         "demo": {"issuer": demo.url, "audience": AUDIENCE, "workspaces": ["elsewhere"]},
     }
     file = written(folder / "issuers.json", issuers)
-    with running("serve", DATABASE_URL=module_database.server_dsn, CREDITDESK_ISSUERS=str(file)) as process:
+    browsers = {
+        "CREDITDESK_PUBLIC_URL": PUBLIC_URL,
+        "CREDITDESK_SESSION_KEYS": base64.b64encode(bytes(32)).decode(),
+        "CREDITDESK_SIGN_IN_ISSUER": "certified",
+        "CREDITDESK_SIGN_IN_CLIENT_ID": "creditdesk",
+        "CREDITDESK_SIGN_IN_CLIENT_SECRET": "creditdesk-secret-of-the-tests-0123456789",
+        "CREDITDESK_SIGN_IN_SCOPES": "openid email offline_access",
+        "CREDITDESK_SIGN_IN_PARAMETERS": '{"prompt": "consent"}',
+    }
+    with running("serve", DATABASE_URL=module_database.server_dsn, CREDITDESK_ISSUERS=str(file), **browsers) as process:
         yield process
 
 
@@ -86,7 +98,11 @@ def viewer(server: RunningProcess, token: str) -> dict[str, Any]:
 
 
 def is_refused(answer: httpx.Response) -> bool:
-    return answer.status_code == 401 and answer.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    return (answer.status_code, code_of(answer)) == (401, "UNAUTHENTICATED")
+
+
+def code_of(answer: httpx.Response) -> str:
+    return str(answer.json()["errors"][0]["extensions"]["code"])
 
 
 def header_of(token: str) -> dict[str, Any]:
@@ -111,6 +127,28 @@ def test_a_person_signs_in_by_code_and_pkce_and_the_graph_answers(
     found = viewer(server, token)
     assert (found["kind"], found["subject"], found["roles"]) == ("PERSON", "ana", ["ADMIN"])
     assert (found["user"], found["workspace"]) == ({"displayName": "Ana"}, {"slug": "acme"})
+
+
+def test_a_browser_signs_in_at_the_certified_provider_and_out_again(
+    server: RunningProcess, provider: CertifiedProvider
+) -> None:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as page:
+        leaving = page.get("/auth/login", params={"return_to": "/budgets"})
+        assert leaving.status_code == 303, leaving.text
+        back = provider.consent(f"{leaving.headers['location']}&login_hint=mo", leads_to=f"{PUBLIC_URL}/auth/callback")
+        arrived = page.get(back.removeprefix(PUBLIC_URL))
+        assert (arrived.status_code, arrived.headers["location"]) == (303, f"{PUBLIC_URL}/budgets")
+        own = {"x-creditdesk-csrf": "1", "origin": PUBLIC_URL}
+        answer = page.post("/graphql", json={"query": ASK}, headers=own)
+        assert answer.status_code == 200, answer.text
+        found = answer.json()["data"]["viewer"]
+        assert (found["subject"], found["roles"], found["user"]) == ("mo", ["MEMBER"], {"displayName": "Mo"})
+        assert page.post("/graphql", json={"query": ASK}).status_code == 403
+        replayed = page.get(back.removeprefix(PUBLIC_URL))
+        assert (replayed.status_code, code_of(replayed)) == (400, "SIGN_IN_FAILED")
+        goodbye = page.post("/auth/logout", headers=own)
+        assert goodbye.json()["location"].startswith(f"{provider.url}/session/end?")
+        assert is_refused(page.post("/graphql", json={"query": ASK}, headers=own))
 
 
 def test_a_code_is_worth_nothing_without_its_verifier(provider: CertifiedProvider) -> None:

@@ -39,6 +39,15 @@ const configuration = () => ({
       scope: `openid offline_access email ${SCOPES.join(' ')}`,
     },
     {
+      client_id: 'creditdesk',
+      client_secret: 'creditdesk-secret-of-the-tests-0123456789',
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      redirect_uris: ['http://localhost:8000/auth/callback'],
+      post_logout_redirect_uris: ['http://localhost:8000/'],
+      scope: `openid offline_access email ${SCOPES.join(' ')}`,
+    },
+    {
       client_id: 'gateway',
       client_secret: 'gateway-secret-of-the-tests-0123456789',
       grant_types: ['client_credentials'],

@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 
@@ -38,17 +38,22 @@ class CertifiedProvider:
             "code_challenge_method": "S256",
             "login_hint": person,
         }
-        with httpx.Client(base_url=self.url, trust_env=False) as browser:
-            answer = browser.get("/auth", params=asked)
-            for _ in range(MOST_REDIRECTS):
-                assert answer.is_redirect, answer.text
-                place = answer.headers["location"]
-                if place.startswith(CALLBACK):
-                    break
-                answer = browser.get(place)
+        place = self.consent(f"{self.url}/auth?{urlencode(asked)}", leads_to=CALLBACK)
         answered = dict(parse_qsl(urlsplit(place).query))
         assert (answered["state"], answered["iss"]) == ("a-state", self.url), answered
         return answered["code"]
+
+    def consent(self, address: str, *, leads_to: str) -> str:
+        """Go where a sign-in leads as a browser does, and return the address at which it leads back."""
+        with httpx.Client(base_url=self.url, trust_env=False) as browser:
+            for _ in range(MOST_REDIRECTS):
+                answer = browser.get(address)
+                assert answer.is_redirect, answer.text
+                address = answer.headers["location"]
+                if address.startswith(leads_to):
+                    return address
+        message = f"it leads in circles: {address}"
+        raise AssertionError(message)
 
     def redeem(self, code: str, verifier: str | None = None) -> httpx.Response:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK, "client_id": "console"}
