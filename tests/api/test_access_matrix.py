@@ -5,8 +5,9 @@ be asked. What the owners are answered shows that all of it was asked for; what 
 manifest says, neither more nor less. Objects that are reached through others are in test_access.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ import pytest
 from support.databases import FreshDatabase
 from support.everything import documents_of_rows, furnish
 from support.manifest import Field, manifest
-from support.rows import FOREIGN_OWNER, SEATS, Cell, Rows, Seat, held_cells, row_word, sit_down, words_of
-from support.world import World, world_of
+from support.rows import BOTH, FOREIGN_OWNER, SEATS, Cell, Rows, Seat, held_cells, row_word, sit_down, words_of
+from support.world import World, without_plans, world_of
 
+SEE_ALL = ("OWNER", "ADMIN", "BILLING", "ANALYST", "usage:read")
 OWNERS = {"acme": "OWNER", "himal": "owner of himal"}
 """Who is answered everything of each workspace."""
 ALL_SEATS = {**SEATS, OWNERS["himal"]: FOREIGN_OWNER}
@@ -54,7 +56,7 @@ def lists_of(value: object) -> Iterator[dict[str, Any]]:
 def world(module_database: FreshDatabase) -> Iterator[World]:
     with world_of(module_database) as filled:
         furnish(filled)
-        sit_down(filled, ALL_SEATS)
+        sit_down(filled, {**ALL_SEATS, **{name: seat for name, (seat, _) in BOTH.items()}})
         yield filled
 
 
@@ -62,17 +64,26 @@ def world(module_database: FreshDatabase) -> Iterator[World]:
 def answered(world: World) -> dict[str, Answered]:
     rows = Rows.of(world)
     documents = list(documents_of_rows(rows.owners))
-    return {caller: ask_all(world, rows, caller, documents) for caller in ALL_SEATS}
+    with without_plans(world) as stock:
+        # Those who see a part are asked by both executors: each has ways to rows of its own.
+        return {
+            caller: ask_all(
+                (world,) if caller in {*SEE_ALL, *OWNERS.values()} else (world, stock), rows, caller, documents
+            )
+            for caller in ALL_SEATS
+        }
 
 
-def ask_all(world: World, rows: Rows, caller: str, documents: list[tuple[str, dict[str, Any]]]) -> Answered:
-    asked = [(caller, query, variables) for query, variables in documents]
+def ask_all(
+    worlds: Sequence[World], rows: Rows, caller: str, documents: Sequence[tuple[str, dict[str, Any]]]
+) -> Answered:
+    place = ALL_SEATS[caller].place if caller in ALL_SEATS else "acme"
     cells: set[Cell] = set()
     errors: set[str] = set()
     wrong: list[dict[str, Any]] = []
-    for start in range(0, len(asked), 2):
-        for answer in world.ask_together(asked[start : start + 2]):
-            cells.update(held_cells(rows, answer["data"], ("workspace", ALL_SEATS[caller].place)))
+    for world, start in product(worlds, range(0, len(documents), 2)):
+        for answer in world.ask_together([(caller, *document) for document in documents[start : start + 2]]):
+            cells.update(held_cells(rows, answer["data"], ("workspace", place)))
             errors.update(error["extensions"]["code"] for error in answer.get("errors", ()))
             wrong += [one for one in lists_of(answer["data"]) if one["totalCount"] != len(one["edges"])]
     return Answered(frozenset(cells), frozenset(errors), tuple(wrong))
@@ -134,3 +145,17 @@ def test_a_total_is_of_what_is_shown_and_of_no_more(answered: dict[str, Answered
 @pytest.mark.parametrize("caller", ALL_SEATS)
 def test_no_error_tells_what_is_there(answered: dict[str, Answered], caller: str) -> None:
     assert answered[caller].errors == ({"FORBIDDEN"} if caller == "no role" else set())
+
+
+@pytest.mark.parametrize("who", BOTH)
+def test_who_is_several_sees_no_more_than_each_of_them_does(world: World, who: str) -> None:
+    seat, callers = BOTH[who]
+    rows = Rows.of(world)
+    words = ask_all([world], rows, who, list(documents_of_rows(rows.owners, turns=1))).words(seat)
+    wrong = []
+    for name, field in manifest().fields.items():
+        more = words.get(name, set()).difference(*(manifest().expected(caller, field) for caller in callers))
+        if more:
+            wrong.append(f"{name}: {who} sees {listed(more)}, which {' and '.join(callers)} do not")
+    assert not wrong, "\n".join(wrong)
+    assert {"Viewer.kind", "Workspace.name"} <= words.keys()

@@ -43,7 +43,7 @@ def access_page() -> str:
 def _lines(found: Manifest) -> Iterator[str]:
     yield _HEAD
     yield from _table(["caller", "is"], [[caller, what] for caller, what in found.callers.items()])
-    yield from ("", "Who has several roles sees what any of them sees.")
+    yield from ("", "Who has several roles sees what any of them sees, and what leads from one to the other.")
     yield from ("", "## Who sees what", "")
     for type_name in sorted({field.type_name for field in found.fields.values()}):
         fields = [field for field in found.fields.values() if field.type_name == type_name]

@@ -165,7 +165,7 @@ def maximal_documents() -> Iterator[tuple[str, dict[str, str]]]:
 DOCUMENTS = list(maximal_documents())
 
 
-def documents_of_rows(ids: Iterable[str]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+def documents_of_rows(ids: Iterable[str], turns: int = _TURNS) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """Return documents that select everything of these objects in every way, and of others only plain fields."""
     kinds: dict[str, list[str]] = {}
     for id_ in sorted(ids):
@@ -174,7 +174,7 @@ def documents_of_rows(ids: Iterable[str]) -> Iterator[tuple[str, dict[str, list[
     for type_name, of_type in kinds.items():
         # Each way differs from the others only for types with fields that take arguments.
         texts: dict[str, None] = {}
-        for turn in range(_TURNS):
+        for turn in range(turns):
             writer = MaximalDocument(schema, ARGUMENTS | _UNFILTERED, turn, lean, turns=True)
             texts[writer.selection(types[type_name], ("Query",))] = None
         for text in texts:

@@ -23,8 +23,8 @@ class Seat:
     manages: frozenset[str] = frozenset()
 
 
-def _person(name: str, role: str, *, place: str = ACME.name, manages: tuple[str, ...] = ()) -> Seat:
-    claims: dict[str, object] = {"sub": name, "roles": [role], "workspace": workspace_slug(place)}
+def _person(name: str, *roles: str, place: str = ACME.name, manages: tuple[str, ...] = ()) -> Seat:
+    claims: dict[str, object] = {"sub": name, "roles": [*roles], "workspace": workspace_slug(place)}
     if manages:
         claims["managed_groups"] = [group_slug(group) for group in manages]
     return Seat(claims, place, name, frozenset(manages))
@@ -44,6 +44,34 @@ SEATS: Mapping[str, Seat] = {
     "no role": Seat({"sub": "zoe", "roles": ["intern"], "workspace": workspace_slug(ACME.name)}, user="zoe"),
 }
 """Every caller of the manifest, as somebody in the world."""
+BOTH: Mapping[str, tuple[Seat, tuple[str, ...]]] = {
+    "an analyst who is a member": (_person("mo", "member", "analyst"), ("MEMBER", "ANALYST")),
+    "a manager who is billing": (
+        _person("gina", "group_manager", "billing", manages=("research",)),
+        ("GROUP_MANAGER", "BILLING"),
+    ),
+    "a manager of their own group": (_person("gina", "group_manager", manages=("design",)), ("GROUP_MANAGER",)),
+    "a manager of no group": (_person("gina", "group_manager"), ("MEMBER",)),
+    "a manager of another workspace's group": (
+        Seat(_person("gina", "group_manager", manages=("guides",)).claims, user="gina"),
+        ("MEMBER",),
+    ),
+    "a person with scopes": (
+        Seat({**_person("mo", "member").claims, "scope": "usage:read usage:write audit:read"}, user="mo"),
+        ("MEMBER",),
+    ),
+    "an owner without a user": (Seat({**_person("mo", "owner").claims, "sub": "stranger"}), ("OWNER",)),
+    "a program with every scope": (
+        _program(" ".join(name for name in manifest().callers if ":" in name)),
+        # Who sees everybody also sees whom the audit trail is about, as an ADMIN does.
+        ("ADMIN", *(name for name in manifest().callers if ":" in name)),
+    ),
+    "a program that says it is an owner": (
+        Seat({**_program("usage:write").claims, "roles": ["service", "owner"]}),
+        ("usage:write",),
+    ),
+}
+"""Callers of several kinds, and those of the manifest who see together what they may see at most."""
 FOREIGN_OWNER = _person("hari", "owner", place="himal")
 FOREIGN_WRITER = _program("usage:write", place="himal")
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any, TypeVar, cast
@@ -587,10 +587,12 @@ def _authenticator(database: Database, site: Site) -> Authenticator:
     return Authenticator(verifier=site.verifier, database=database)
 
 
-def _verifying_endpoint(database: Database, callers: Callers) -> tuple[GraphQLEndpoint, Streams]:
+def _verifying_endpoint(
+    database: Database, callers: Callers, executor: str = EXECUTOR
+) -> tuple[GraphQLEndpoint, Streams]:
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     live = Live.over(database, lambda: datetime.now(UTC))
-    plans = PlannedExecutor(schema, BATCHES, compile_at=1) if EXECUTOR == "planned" else None
+    plans = PlannedExecutor(schema, BATCHES, compile_at=1) if executor == "planned" else None
     # The documents of these tests are giants, made to select everything.
     answering = Answering(Documents(core_schema(), TRUSTED), plans=plans)
     subscribers = Subscribers(most_per_caller=MOST_SUBSCRIPTIONS)
@@ -609,6 +611,17 @@ def _verifying_endpoint(database: Database, callers: Callers) -> tuple[GraphQLEn
 def another_endpoint(database: Database, site: Site) -> GraphQLEndpoint:
     """Return the endpoint of another server, with a pool and a memory of tokens of its own."""
     return _verifying_endpoint(database, Callers(_authenticator(database, site)))[0]
+
+
+@contextmanager
+def without_plans(world: World) -> Iterator[World]:
+    """Put an endpoint before the same world that makes every answer by the stock executor."""
+    endpoint, streams = _verifying_endpoint(world.database, world.callers, "stock")
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(endpoint), base_url="http://test")
+    try:
+        yield replace(world, endpoint=endpoint, streams=streams, http=http)
+    finally:
+        world.run(http.aclose())
 
 
 @contextmanager
