@@ -58,7 +58,7 @@ graphiql: ## Bundle the page at /graphiql anew, which needs Node and npm, and wr
 	cd graphiql && npm ci --no-progress && node build.mjs ../app/graphiql_page
 
 .PHONY: bench
-bench: bench-import bench-holds ## Run every benchmark, and write docs/benchmarks.md
+bench: bench-import bench-holds bench-reads ## Run every benchmark, and write docs/benchmarks.md
 
 .PHONY: bench-import
 bench-import: $(VENV)/.creditdesk ## Measure how fast usage is recorded, and write docs/benchmarks.md
@@ -67,6 +67,10 @@ bench-import: $(VENV)/.creditdesk ## Measure how fast usage is recorded, and wri
 .PHONY: bench-holds
 bench-holds: $(VENV)/.creditdesk ## Measure how fast holds are placed, and write docs/benchmarks.md
 	@exec $(BIN)/python bench/hold_speed.py --write docs/benchmarks.md $(ARGS)
+
+.PHONY: bench-reads
+bench-reads: $(VENV)/.dev ## Measure how fast creditdesk is read beside its peers, and write docs/benchmarks.md
+	@exec $(BIN)/python bench/read_speed.py --write docs/benchmarks.md $(ARGS)
 
 .PHONY: install
 install: $(VENV)/.creditdesk ## Put creditdesk into VENV (.venv); with EDITABLE= as a copy

@@ -8,14 +8,11 @@ import psycopg
 from psycopg import errors as pg
 
 from creditdesk.db.literals import literal
-from creditdesk.db.statements import Statement
+from creditdesk.db.statements import AS_IT_SEES_FIT, Statement
 
 Row = tuple[Any, ...]
 Call = tuple[Statement, dict[str, object]]
 """A statement and its parameters, among which there may be others."""
-
-_CUSTOM_PLAN = "SET LOCAL plan_cache_mode = force_custom_plan"
-_KEPT_PLAN = "SET LOCAL plan_cache_mode = auto"
 
 
 class ServerConnection(psycopg.AsyncConnection[Row]):
@@ -42,7 +39,7 @@ async def read_in_one_message(
 
 async def _executed(connection: ServerConnection, asked: Sequence[Call], *, role: str, context: str) -> list[list[Row]]:
     cursor = psycopg.AsyncClientCursor(connection)
-    message = [context]
+    message, plan = [context], AS_IT_SEES_FIT
     for statement, parameters in asked:
         name = f'"{statement.name}_{role}"'
         if (statement.name, role) not in connection.prepared:
@@ -53,7 +50,10 @@ async def _executed(connection: ServerConnection, asked: Sequence[Call], *, role
             connection.prepared.add((statement.name, role))
         arguments = ", ".join([literal(parameters[key], connection) for key in statement.parameters])
         call = f"EXECUTE {name}({arguments})" if statement.parameters else f"EXECUTE {name}"
-        message += [_CUSTOM_PLAN, call, _KEPT_PLAN] if statement.custom_plan else [call]
+        if statement.plan != plan:
+            plan = statement.plan
+            message.append(f"SET LOCAL plan_cache_mode = {plan}")
+        message.append(call)
     await cursor.execute("; ".join(message).encode())
     found: list[list[Row]] = []
     more: bool | None = True

@@ -11,7 +11,8 @@ from pathlib import Path
 _DIRECTORY = Path(__file__).resolve().parent / "sql"
 _HEADER = re.compile(r"^-- (?P<kind>name|fragment): (?P<name>[a-z_]+)\n", re.MULTILINE)
 _INCLUDE = re.compile(r"^ *-- include (\w+)$", re.MULTILINE)
-_CUSTOM_PLAN = "plan: custom"
+_PLANS = {"plan: custom": "force_custom_plan", "plan: generic": "force_generic_plan"}
+AS_IT_SEES_FIT = "auto"
 _TELLS = "tells: outbox"
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
@@ -20,16 +21,17 @@ _PARAMETER = re.compile(r"%\((\w+)\)s")
 class Statement:
     """One named statement: `text` has `$1`, `$2`, ... in the order of `parameters`.
 
-    `custom_plan` says that it is planned for its values each time: `-- plan: custom` above it, where one plan for all
-    values would be a bad one. `is_told` says that it puts what it changes into the outbox:
-    `-- tells: outbox` above it.
+    `plan` is PostgreSQL's `plan_cache_mode` for it: with `-- plan: custom` above it, it is planned for its values each
+    time, where one plan for all would be a bad one; with `-- plan: generic` it is planned once, where that plan is as
+    good as any and planning takes longer than reading; otherwise as PostgreSQL sees fit. `is_told` says that it puts
+    what it changes into the outbox: `-- tells: outbox` above it.
     """
 
     name: str
     purpose: str
     text: str
     parameters: tuple[str, ...]
-    custom_plan: bool
+    plan: str
     is_told: bool
 
 
@@ -62,13 +64,13 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
     body = _expanded(section.body, fragments)
     names = tuple(dict.fromkeys(_PARAMETER.findall(body)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", body)
-    purpose = " ".join(line for line in section.comments if line not in {_CUSTOM_PLAN, _TELLS})
+    purpose = " ".join(line for line in section.comments if line not in _PLANS and line != _TELLS)
     return Statement(
         section.name,
         purpose,
         text,
         names,
-        custom_plan=_CUSTOM_PLAN in section.comments,
+        plan=next((_PLANS[line] for line in section.comments if line in _PLANS), AS_IT_SEES_FIT),
         is_told=_TELLS in section.comments,
     )
 

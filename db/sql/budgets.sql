@@ -48,6 +48,7 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
   -- include user_visible
 
 -- name: budget_holders
+-- plan: generic
 -- The visible ones of these users, with the groups whose limits count for them.
 SELECT u.id, u.email, u.external_id, u.active, u.home_group_id,
   ARRAY(
@@ -65,6 +66,7 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
 ;
 
 -- name: budget_limits
+-- plan: generic
 -- Every rule that the budgets of these users and groups may come from, and whether the caller may see what it is set on.
 --
 -- A user's limit may come from a group of theirs that a manager of another one may not see.
@@ -124,6 +126,7 @@ WHERE
 ;
 
 -- name: budget_balances
+-- plan: generic
 -- What was used of the balances of the current periods, and what is held now: of each of the users in every kind, of their
 -- pools and those of the groups, and of the workspace's. Those that are not there hold nothing.
 WITH kind AS MATERIALIZED (

@@ -5,6 +5,7 @@ FROM workspace AS w
 WHERE w.slug = %(slug)s::text;
 
 -- name: user_of_identity
+-- plan: generic
 -- The workspace, who a token's subject is in it, and which of the named groups exist; as of a version of the controls.
 SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active, u.sessions_ended_at, s.controls_version,
   ARRAY(

@@ -68,6 +68,7 @@ AND (
 )
 
 -- name: users_by_id
+-- plan: generic
 -- The visible ones of these users.
 SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version
 FROM app_user AS u
@@ -147,6 +148,7 @@ JOIN app_user AS u ON
 GROUP BY scope.nth;
 
 -- name: groups_by_id
+-- plan: generic
 -- The visible ones of these groups.
 SELECT g.id, g.slug, g.name, g.version
 FROM user_group AS g

@@ -218,6 +218,7 @@ LEFT JOIN placed AS p ON p.nth = s.nth AND p.place = s.place
 ORDER BY s.nth, s.place, s.bucket
 
 -- name: usage_breakdown_of_users
+-- plan: generic
 -- Break users' usage over whole days down by any of charged group, product and model; by none gives totals.
 WITH
   -- include usage_asked

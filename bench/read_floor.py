@@ -1,0 +1,183 @@
+"""The floor of reading: each workload as one hand-written statement that returns JSON, behind a bare ASGI handler.
+
+No GraphQL, no token, no limits, no row-level security: what the same server, pool and database cannot go below.
+"""
+
+import os
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+_BUDGET = """'{{"limit":' || {limit} || ',"used":' || coalesce({balance}.used, 0) || ',"held":'
+  || coalesce(held_now({balance}.held, extract(epoch FROM now())::bigint), 0) || '}}'"""
+
+_USAGE = """'[' || coalesce((
+  SELECT string_agg('{"product":"' || r.product || '","model":"' || r.model || '","credits":' || r.credits
+    || ',"requests":' || r.requests || '}', ',' ORDER BY r.credits DESC, r.product, r.model)
+  FROM (
+    SELECT d.product, d.model, sum(d.credits)::bigint AS credits, sum(d.requests)::bigint AS requests
+    FROM rollup_user_detail_day AS d
+    WHERE d.workspace_id = $1 AND d.user_id = u.id AND d.day BETWEEN $2::date AND $3::date
+    GROUP BY 1, 2
+  ) AS r), '') || ']'"""
+
+_EACH_USER_LIMIT = """coalesce(own.amount, member.amount, everybody.amount)"""
+
+_LIMITS = """
+  LEFT JOIN credit_limit AS own
+    ON own.workspace_id = $1 AND own.scope = 'USER' AND own.scope_id = u.id AND own.kind = 'EACH_USER'
+  LEFT JOIN LATERAL (
+    SELECT max(l.amount) AS amount
+    FROM group_member AS m
+    JOIN credit_limit AS l
+      ON l.workspace_id = $1 AND l.scope = 'GROUP' AND l.scope_id = m.group_id AND l.kind = 'EACH_USER'
+    WHERE m.workspace_id = $1 AND m.user_id = u.id
+  ) AS member ON true
+  LEFT JOIN credit_limit AS everybody
+    ON everybody.workspace_id = $1 AND everybody.scope = 'WORKSPACE' AND everybody.kind = 'EACH_USER'
+  LEFT JOIN balance AS b
+    ON b.workspace_id = $1 AND b.kind_id = (SELECT k.id FROM balance_kind AS k WHERE k.workspace_id = $1
+      AND k.scope = 'USER' AND k.cadence = 'MONTH' AND k.product = '')
+    AND b.scope_id = u.id AND b.first_day = date_trunc('month', $3::date)::date"""
+
+_USER = (
+    """'{"id":"' || u.id || '","name":' || to_json(u.display_name)::text || ',"budget":' || """
+    + _BUDGET.format(limit=_EACH_USER_LIMIT, balance="b")
+    + """ || ',"usage":' || """
+    + _USAGE
+    + """ || '}'"""
+)
+
+NESTED = f"""
+SELECT '[' || coalesce(string_agg('{{"id":"' || g.id || '","name":' || to_json(g.name)::text || ',"budget":'
+  || {_BUDGET.format(limit="pool.amount", balance="gb")}
+  || ',"members":[' || coalesce((
+    SELECT string_agg({_USER}, ',' ORDER BY u.sort_name, u.id)
+    FROM (
+      SELECT u.id, u.display_name, u.sort_name
+      FROM group_member AS m
+      JOIN app_user AS u ON u.workspace_id = $1 AND u.id = m.user_id
+      WHERE m.workspace_id = $1 AND m.group_id = g.id
+      ORDER BY u.sort_name, u.id
+      LIMIT $5::integer
+    ) AS u
+    {_LIMITS}
+  ), '') || ']}}', ',' ORDER BY g.sort_name, g.id), '') || ']'
+FROM (
+  SELECT id, name, sort_name FROM user_group WHERE workspace_id = $1 ORDER BY sort_name, id LIMIT $4::integer
+) AS g
+LEFT JOIN credit_limit AS pool
+  ON pool.workspace_id = $1 AND pool.scope = 'GROUP' AND pool.scope_id = g.id AND pool.kind = 'SHARED'
+LEFT JOIN balance AS gb
+  ON gb.workspace_id = $1 AND gb.kind_id = (SELECT k.id FROM balance_kind AS k WHERE k.workspace_id = $1
+    AND k.scope = 'GROUP' AND k.cadence = 'MONTH' AND k.product = '')
+  AND gb.scope_id = g.id AND gb.first_day = date_trunc('month', $3::date)::date
+"""
+
+OWN = f"""
+SELECT {_USER}
+FROM app_user AS u
+{_LIMITS}
+WHERE u.workspace_id = $1 AND u.id = $4
+"""
+
+TREND = """
+SELECT '{"series":[' || (
+    SELECT string_agg('{"day":"' || day || '","product":"' || product || '","credits":' || credits || '}', ','
+      ORDER BY day, product)
+    FROM (
+      SELECT day, product, sum(credits)::bigint AS credits
+      FROM rollup_group_day
+      WHERE workspace_id = $1 AND day BETWEEN $2::date AND $3::date
+      GROUP BY 1, 2
+    ) AS r
+  ) || '],"top":[' || (
+    SELECT string_agg('{"id":"' || u.id || '","name":' || to_json(u.display_name)::text || ',"credits":' || t.credits
+      || '}', ',' ORDER BY t.credits DESC, t.user_id)
+    FROM (
+      SELECT user_id, sum(credits)::bigint AS credits
+      FROM (
+        SELECT user_id, credits
+        FROM rollup_user_day
+        WHERE workspace_id = $1 AND day BETWEEN $2::date AND $3::date AND (day < $5::date OR day >= $6::date)
+        UNION ALL
+        SELECT user_id, credits
+        FROM rollup_user_month
+        WHERE workspace_id = $1 AND month >= $5::date AND month < $6::date
+      ) AS r
+      GROUP BY 1
+      ORDER BY 2 DESC, 1
+      LIMIT $4::integer
+    ) AS t
+    JOIN app_user AS u ON u.workspace_id = $1 AND u.id = t.user_id
+  ) || ']}'
+"""
+
+PEOPLE = """
+WITH month AS MATERIALIZED (
+  SELECT u.id, u.display_name, u.sort_name, coalesce(m.credits, 0)::bigint AS credits
+  FROM app_user AS u
+  LEFT JOIN (
+    SELECT user_id, sum(credits)::bigint AS credits
+    FROM rollup_user_month
+    WHERE workspace_id = $1 AND month = date_trunc('month', $2::date)::date
+    GROUP BY 1
+  ) AS m ON m.user_id = u.id
+  WHERE u.workspace_id = $1
+)
+SELECT '{"total":' || (SELECT count(*) FROM month) || ',"people":['
+  || (SELECT string_agg('{"id":"' || p.id || '","name":' || to_json(p.display_name)::text || '}', ',' ORDER BY place)
+      FROM (
+        SELECT *, row_number() OVER (ORDER BY credits DESC, sort_name, id) AS place
+        FROM month
+      ) AS p
+      WHERE p.place > $3::integer AND p.place <= $3::integer + 50) || ']}'
+"""
+
+STATEMENTS = {"/nested": NESTED, "/own": OWN, "/trend": TREND, "/people": PEOPLE}
+
+
+class Floor:
+    """The whole server."""
+
+    def __init__(self, dsn: str) -> None:
+        self._pool = AsyncConnectionPool(
+            dsn, min_size=1, max_size=10, open=False, kwargs={"autocommit": True, "prepare_threshold": 0}
+        )
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer one request: its body is a JSON list of the statement's parameters."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        message = await receive()
+        body = message["body"]
+        while message.get("more_body"):
+            message = await receive()
+            body += message["body"]
+        async with self._pool.connection() as connection:
+            cursor = psycopg.AsyncRawCursor(connection)
+            await cursor.execute(STATEMENTS[scope["path"]].encode(), orjson.loads(body))
+            row = await cursor.fetchone()
+        answer = row[0].encode() if row else b"null"
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._pool.open()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._pool.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def app() -> Floor:
+    """Return the server of the database that the environment names."""
+    return Floor(os.environ["DATABASE_URL"])
