@@ -39,8 +39,8 @@ def report(results: Results, *, events: int, connections: int, machine: str) -> 
 `make bench-reads`, {datetime.now(UTC):%Y-%m-%d}, {machine}, embedded PostgreSQL with its durable settings.
 
 Ten workspaces with 10,000 people, the largest with half of them in 50 groups; {events:,} events in a year, recorded
-by the product. {connections} connections, one process each, all on the same tables of one database; candidates take turns
-after a round that is not counted, and have answered alike, in full, before they are timed.
+by the product. {connections} connections, one process each, all on the same tables of one database; candidates take
+turns after a round that is not counted, and have answered alike, in full, before they are timed.
 
 *creditdesk* runs with every protection: a token for each caller, limits on documents, row-level security, access log.
 *raw SQL* is the floor: one hand-written statement that returns JSON behind a bare handler, without any of that. *plain
