@@ -143,6 +143,7 @@ def _issuer(name: str, entry: IssuerEntry) -> Issuer:
         name=name,
         credential=preset.credential if entry.credential is None else Credential(entry.credential),
         audience_claim=entry.audience_claim or preset.audience_claim,
+        id_token_claims=preset.id_token_claims,
         requirements=requirements,
         mapping=mapping,
         role_map=_role_map(entry.role_map),

@@ -15,6 +15,10 @@ ASYMMETRIC = frozenset(
 )
 
 
+ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash")
+"""What tells an id token from an access token: OpenID Connect Core 1.0, sections 2 and 3.3.2.11."""
+
+
 class Credential(Enum):
     """What callers of this issuer present."""
 
@@ -58,6 +62,7 @@ class Issuer:
     name: str = ""
     credential: Credential = Credential.ACCESS_TOKEN
     audience_claim: str = "aud"
+    id_token_claims: tuple[str, ...] = ID_TOKEN_CLAIMS
     requirements: tuple[str, ...] = ()
     mapping: ClaimMapping = field(default_factory=ClaimMapping)
     role_map: Mapping[str, Role] = field(default_factory=lambda: dict(DEFAULT_ROLE_MAP))

@@ -10,7 +10,7 @@ from string import Template
 from types import MappingProxyType
 
 from creditdesk.auth.claims import ClaimMapping
-from creditdesk.auth.issuers import Credential
+from creditdesk.auth.issuers import ID_TOKEN_CLAIMS, Credential
 
 NOTHING = "`null`"
 """The expression of what a provider's tokens do not say."""
@@ -31,6 +31,7 @@ class Preset:
     issuer: str | None = None
     credential: Credential = Credential.ACCESS_TOKEN
     audience_claim: str = "aud"
+    id_token_claims: tuple[str, ...] = ID_TOKEN_CLAIMS
     group_endpoint: str | None = None
     group_token_endpoint: str | None = None
     group_scope: str | None = None
@@ -51,6 +52,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             ),
             # "ID" is an id token's, "Refresh" a refresh token's, "DPoP" one that is bound to a key.
             requirements=("typ == 'Bearer'",),
+            # Up to version 24 access tokens repeat the nonce; `typ` tells them apart.
+            id_token_claims=tuple(claim for claim in ID_TOKEN_CLAIMS if claim != "nonce"),
             options={"client": "creditdesk", "groups": "/creditdesk/groups/", "managers": "/creditdesk/managers/"},
         ),
         "entra": Preset(

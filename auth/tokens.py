@@ -28,7 +28,6 @@ TYPES = {
     Credential.ACCESS_TOKEN: frozenset({"jwt", "at+jwt"}),  # RFC 9068, and those who do not follow it
     Credential.ID_TOKEN: frozenset({"jwt"}),
 }
-ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash")  # OpenID Connect Core 1.0, sections 2 and 3.3.2.11
 # What a reader of bytes from outside may raise; nesting without end ends in a RecursionError.
 _UNREADABLE = (JoseError, ValueError, TypeError, RecursionError)
 
@@ -179,7 +178,7 @@ class _Rules:
         if self._issuer.credential is Credential.ID_TOKEN:
             self._check_is_id_token(claims)
         else:
-            _check_is_access_token(claims)
+            self._check_is_access_token(claims)
         for text, requirement in self._requirements:
             if requirement.search(claims) is not True:
                 raise Unauthenticated(f"the token does not fulfil what its issuer's tokens must: {text}")
@@ -194,6 +193,13 @@ class _Rules:
         if claims.get("typ", "ID") != "ID" or claims.get("token_use", "id") != "id":
             raise Unauthenticated("the claims say that this is not an id token")
 
+    def _check_is_access_token(self, claims: dict[str, Any]) -> None:
+        if any(claim in claims for claim in self._issuer.id_token_claims):
+            raise Unauthenticated("an id token is not an access token")
+        # Keycloak writes "ID" and "Refresh" here, Cognito "id".
+        if claims.get("typ") in ("ID", "Refresh") or claims.get("token_use", "access") != "access":
+            raise Unauthenticated("the claims say that this is not an access token")
+
     async def _with_groups(self, claims: dict[str, Any]) -> dict[str, Any]:
         subject = self._subject.search(claims)
         if self._groups is None or not isinstance(subject, str):
@@ -203,14 +209,6 @@ class _Rules:
 
 _SIZES = jws.JWSRegistry(algorithms=[], strict_check_header=False)
 _SIZES.max_header_length = MOST_HEADER_BYTES
-
-
-def _check_is_access_token(claims: dict[str, Any]) -> None:
-    if any(claim in claims for claim in ID_TOKEN_CLAIMS):
-        raise Unauthenticated("an id token is not an access token")
-    # Keycloak writes "ID" and "Refresh" here, Cognito "id".
-    if claims.get("typ") in ("ID", "Refresh") or claims.get("token_use", "access") != "access":
-        raise Unauthenticated("the claims say that this is not an access token")
 
 
 def _once(document: bytes | None) -> object:
