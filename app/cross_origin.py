@@ -6,10 +6,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from creditdesk.app.middleware import REQUEST_ID
 from creditdesk.auth.origins import CSRF_HEADER, Origins
+from creditdesk.graphql.endpoint import PREFLIGHT_HEADERS
 
 PREFLIGHT_SECONDS = 600
 METHODS = ("GET", "POST")
-HEADERS = ("authorization", "content-type", "last-event-id", CSRF_HEADER, REQUEST_ID)
+HEADERS = {"authorization", "content-type", "last-event-id", CSRF_HEADER, REQUEST_ID, *PREFLIGHT_HEADERS}
 
 
 class CrossOrigin:

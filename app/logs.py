@@ -156,6 +156,9 @@ def configure_logs(*, level: str, form: Literal["json", "text"]) -> None:
                 "uvicorn.error": {"handlers": [], "propagate": True, "filters": ["no_handshakes"]},
                 # Ours says the same with the request's id, and without the query string.
                 "uvicorn.access": {"handlers": [], "propagate": False},
+                # These would tell PKCE verifiers, addresses with codes in them, and the headers of answers.
+                "authlib": {"level": "WARNING"},
+                "httpcore": {"level": "WARNING"},
                 "httpx": {"level": "WARNING"},
                 # Whatever a client's document has wrong, as an error of ours; what is ours is logged with its id.
                 "strawberry.execution": {"level": "CRITICAL"},

@@ -25,7 +25,7 @@ from creditdesk.app.demo.issuer import DemoIssuer
 from creditdesk.app.demo.load import load
 from creditdesk.app.demo.offered_tokens import OfferedTokens
 from creditdesk.app.demo.people import DEMO_PERSONS, FEWEST_USERS, acme
-from creditdesk.app.demo.sign_ins import AUDIENCE, SignIn, demo_issuer, link, sign_ins, tokens_of
+from creditdesk.app.demo.sign_ins import AUDIENCE, SignIn, browser_settings, demo_issuer, link, sign_ins, tokens_of
 from creditdesk.app.demo.signing_keys import SigningKeys
 from creditdesk.app.failures import CommandFailed
 from creditdesk.app.graphiql import PATH as GRAPHIQL
@@ -33,6 +33,7 @@ from creditdesk.app.holds import PATH as HOLDS
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.serve import APP
 from creditdesk.app.settings import Settings, handed_down
+from creditdesk.app.sign_in import LOGIN, SESSION
 from creditdesk.db.connections import Database
 
 _LOOPBACK = "127.0.0.1"
@@ -58,11 +59,16 @@ _HOLD = {
 }
 
 
+_OWN = ("claim_", "oidc_", "issuers_", "role_map", "sign_in_", "session_keys")
+"""Settings that the demo decides itself: those of its own issuer."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Demo:
     """What is running once everything is."""
 
     url: str
+    public_url: str
     issuer: DemoIssuer
     dsn: str
     tokens: Mapping[str, str]
@@ -89,10 +95,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             issuers = stack.enter_context(_listening_near(ours.getsockname()[1] + 1))
             dsn = stack.enter_context(running_database(settings, today=datetime.now(UTC).date())).dsn
             people = sign_ins(scale.users)
-            issuer = demo_issuer(_url(issuers), people, keys=SigningKeys.kept_in(settings.data_directory / "demo"))
+            public_url = settings.public_url or _url(ours)
+            keys = SigningKeys.kept_in(settings.data_directory / "demo")
+            issuer = demo_issuer(_url(issuers), people, keys=keys, public_url=public_url)
             asyncio.run(_prepare(dsn, scale, people, issuer))
-            demo = _Demo(f"{_url(ours)}/graphql", issuer, dsn, tokens_of(issuer, people))
-            chosen = {"database_url": SecretStr(dsn), "oidc_issuer": issuer.url, "oidc_audience": (AUDIENCE,)}
+            demo = _Demo(f"{_url(ours)}/graphql", public_url, issuer, dsn, tokens_of(issuer, people))
+            chosen: dict[str, object] = {
+                "database_url": SecretStr(dsn),
+                "oidc_issuer": issuer.url,
+                "oidc_audience": (AUDIENCE,),
+            }
+            chosen |= browser_settings(public_url, origins=settings.cors_origins)
             stack.enter_context(handed_down(settings.model_copy(update=chosen)))
             with _announced(demo, arguments.ready_file) as announce:
                 _run_servers(settings, demo, (ours, issuers), announce)
@@ -115,9 +128,7 @@ def _between(least: int, most: int) -> Callable[[str], int]:
 def _demo_settings(settings: Settings, port: int | None) -> Settings:
     """Return the settings with what belongs to the demo's own issuer, and with a quiet log unless one was asked for."""
     fields = Settings.model_fields
-    update: dict[str, object] = {
-        name: fields[name].default for name in fields if name.startswith(("claim_", "oidc_", "issuers_", "role_map"))
-    }
+    update: dict[str, object] = {name: fields[name].default for name in fields if name.startswith(_OWN)}
     if port is not None:
         update["port"] = port
     if "log_level" not in settings.model_fields_set:
@@ -245,6 +256,7 @@ def _announced(demo: _Demo, ready_file: Path | None) -> Iterator[Callable[[], No
 
 def _ready(demo: _Demo) -> str:
     said = {"graphql": demo.url, "issuer": demo.issuer.url, "database": demo.dsn, "tokens": dict(demo.tokens)}
+    said["signIn"] = f"{demo.public_url}{LOGIN}"
     return json.dumps(said, indent=2) + "\n"
 
 
@@ -277,6 +289,9 @@ def _welcome(demo: _Demo) -> str:
     headers = ("content-type: application/json", f"authorization: Bearer {demo.tokens['OWNER']}")
     command = ["curl", "-s", demo.url, *(part for header in headers for part in ("-H", header))]
     lines += [
+        "Sign in with a browser, as any of these persons:",
+        f"{demo.public_url}{LOGIN}?return_to={SESSION}",
+        "",
         "Who used what in the last 30 days, by group, user, product and model:",
         shlex.join([*command, "-d", json.dumps({"query": _QUERY})]),
         "",

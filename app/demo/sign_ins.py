@@ -1,12 +1,18 @@
 """Who can sign in to the demo: a person for each role, a program, and tokens for all of them."""
 
+import base64
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import SecretStr
+
 from creditdesk.app.demo.issuer import DemoClient, DemoIssuer, DemoPerson
 from creditdesk.app.demo.people import DEMO_PERSONS, MANAGED_GROUPS, DemoUser, DemoWorkspace, acme, himal
 from creditdesk.app.demo.signing_keys import SigningKeys
+from creditdesk.app.sign_in import CALLBACK
+from creditdesk.auth.sealing import KEY_BYTES
 from creditdesk.credits.directory import Identity, put_identities
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 
@@ -15,6 +21,7 @@ TOKEN_LIFETIME = timedelta(hours=12)
 """A working day without signing in again."""
 
 _SERVICE = "gateway"
+_SERVER = "creditdesk"
 _SERVICE_SCOPES = ("usage:read", "usage:write", "limits:write", "audit:read")
 _CONSOLE_URLS = tuple(f"http://localhost:{port}/callback" for port in (3000, 4200, 5173))
 
@@ -49,8 +56,8 @@ def sign_ins(users: int) -> Sequence[SignIn]:
     return [*here, SignIn("OTHER_WORKSPACE_OWNER", small, small.users[0], "owner")]
 
 
-def demo_issuer(url: str, people: Iterable[SignIn], *, keys: SigningKeys) -> DemoIssuer:
-    """Return the issuer at this address."""
+def demo_issuer(url: str, people: Iterable[SignIn], *, keys: SigningKeys, public_url: str) -> DemoIssuer:
+    """Return the issuer at this address; browsers sign in for the server that they know by `public_url`."""
     service = DemoClient(
         _SERVICE,
         secret="demo",  # noqa: S106 - the issuer lets anybody on this machine in, and nobody else
@@ -59,7 +66,25 @@ def demo_issuer(url: str, people: Iterable[SignIn], *, keys: SigningKeys) -> Dem
         claims={"workspace": "acme", "roles": ["service"]},
     )
     console = DemoClient("console", redirect_uris=_CONSOLE_URLS)
-    return DemoIssuer(url, AUDIENCE, persons=[one.person() for one in people], clients=[service, console], keys=keys)
+    server = DemoClient(
+        _SERVER,
+        secret="demo",  # noqa: S106 - as above
+        redirect_uris=(f"{public_url}{CALLBACK}",),
+        sign_out_uris=(f"{public_url}/",),
+    )
+    clients = [service, console, server]
+    return DemoIssuer(url, AUDIENCE, persons=[one.person() for one in people], clients=clients, keys=keys)
+
+
+def browser_settings(public_url: str, *, origins: tuple[str, ...]) -> dict[str, object]:
+    """Return the settings that let browsers sign in; pages of consoles under development may ask as well."""
+    return {
+        "public_url": public_url,
+        "sign_in_client_id": _SERVER,
+        "sign_in_client_secret": SecretStr("demo"),
+        "session_keys": SecretStr(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()),
+        "cors_origins": origins or tuple(url.removesuffix("/callback") for url in _CONSOLE_URLS),
+    }
 
 
 def tokens_of(issuer: DemoIssuer, people: Iterable[SignIn]) -> Mapping[str, str]:

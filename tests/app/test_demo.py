@@ -1,6 +1,8 @@
 """`creditdesk demo`: one command, and there is a server with data, a token for each role, and nothing left behind."""
 
+import html
 import json
+import re
 import shlex
 import signal
 import socket
@@ -111,6 +113,26 @@ def has_spend_controls(running: Demo, ready: dict[str, Any]) -> None:
     assert first == again
 
 
+def signs_a_browser_in(running: Demo, ready: dict[str, Any]) -> None:
+    """Sign in at the address that is printed, as a person would, ask the graph by the cookie, and sign out."""
+    assert f"{ready['signIn']}?return_to=/auth/session" in running.said().splitlines()
+    with httpx.Client(trust_env=False, timeout=30) as browser:
+        page = browser.get(ready["signIn"], params={"return_to": "/auth/session"}, follow_redirects=True)
+        [choice] = [
+            link for link in re.findall(r'href="([^"]+)"', page.text) if "(MEMBER)" in page.text.split(link)[1][:80]
+        ]
+        described = browser.get(html.unescape(choice), follow_redirects=True)
+        assert str(described.url) == ready["graphql"].replace("/graphql", "/auth/session")
+        assert (described.json()["signedIn"], described.json()["roles"]) == (True, ["MEMBER"])
+        headers = {described.json()["csrf"]["header"]: described.json()["csrf"]["value"]}
+        answer = browser.post(ready["graphql"], json={"query": QUERY}, headers=headers)
+        assert answer.json()["data"]["viewer"] == asked(ready, ready["tokens"]["MEMBER"])
+        out = browser.post(ready["graphql"].replace("/graphql", "/auth/logout"), headers=headers).json()["location"]
+        assert out.startswith(f"{ready['issuer']}/end-session?")
+        assert browser.get(out).headers["location"].startswith(ready["graphql"].replace("/graphql", "/"))
+        assert browser.post(ready["graphql"], json={"query": QUERY}, headers=headers).status_code == 401
+
+
 def test_everything_is_there_for_every_role_and_ctrl_c_leaves_nothing(open_directory: Path) -> None:
     port = free_port()
     with demo(open_directory, "--port", str(port), *SMALL) as running:
@@ -135,6 +157,7 @@ def test_everything_is_there_for_every_role_and_ctrl_c_leaves_nothing(open_direc
         assert b'"breakdown"' in answer
         assert b'"errors"' not in answer
         has_spend_controls(running, ready)
+        signs_a_browser_in(running, ready)
         assert running.end(signal.SIGINT) == 0
         assert not running.ready_file.exists()
     assert processes_of(open_directory) == []
