@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,15 @@ from creditdesk.app.settings import SETTINGS, Settings, SettingsError, handed_do
 from creditdesk.auth.roles import Role
 
 SECRET = "hush-hush"
+KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
+SIGNING_IN = {
+    "CREDITDESK_PUBLIC_URL": "https://Credits.example.com:443/",
+    "CREDITDESK_SIGN_IN_CLIENT_ID": "creditdesk",
+    "CREDITDESK_SIGN_IN_CLIENT_SECRET": SECRET,
+    "CREDITDESK_SIGN_IN_PARAMETERS": '{"audience": "urn:a"}',
+    "CREDITDESK_SESSION_KEYS": f"{KEY}, {KEY}",
+    "CREDITDESK_CORS_ORIGINS": "https://console.example.com, http://localhost:5173",
+}
 SERVING = {"CREDITDESK_OIDC_ISSUER": "https://issuer.example", "CREDITDESK_OIDC_AUDIENCE": "urn:a, urn:b"}
 
 
@@ -66,6 +76,22 @@ def test_every_field_is_a_setting_with_a_variable_and_a_sentence() -> None:
         ("CREDITDESK_SHUTDOWN_SECONDS", "0"),
         ("CREDITDESK_LOG_LEVEL", "loud"),
         ("CREDITDESK_LOG_FORMAT", "xml"),
+        ("CREDITDESK_PUBLIC_URL", "http://credits.example.com"),
+        ("CREDITDESK_PUBLIC_URL", "https://credits.example.com/console"),
+        ("CREDITDESK_PUBLIC_URL", "https://ana@credits.example.com"),
+        ("CREDITDESK_PUBLIC_URL", "credits.example.com"),
+        ("CREDITDESK_CORS_ORIGINS", "*"),
+        ("CREDITDESK_CORS_ORIGINS", "https://*.example.com,null"),
+        ("CREDITDESK_CORS_ORIGINS", "https://console.example.com/"),
+        ("CREDITDESK_CORS_ORIGINS", "https://console.example.com:443"),
+        ("CREDITDESK_CORS_ORIGINS", "https://Console.example.com"),
+        ("CREDITDESK_CORS_ORIGINS", "http://console.example.com"),
+        ("CREDITDESK_SIGN_IN_PARAMETERS", "audience=x"),
+        ("CREDITDESK_SIGN_IN_PARAMETERS", '{"max_age": 5}'),
+        ("CREDITDESK_SESSION_KEYS", SECRET),
+        ("CREDITDESK_SESSION_KEYS", f"{KEY},"),
+        ("CREDITDESK_SESSION_IDLE_SECONDS", "59"),
+        ("CREDITDESK_SESSION_RENEWAL_SECONDS", "0"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_variable(variable: str, value: str) -> None:
@@ -91,6 +117,53 @@ def test_a_refused_database_url_is_never_quoted(url: str) -> None:
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_a_refused_session_key_is_never_quoted() -> None:
+    assert SECRET not in refusal(CREDITDESK_SESSION_KEYS=f"{KEY},{SECRET}")
+
+
+def test_sign_in_is_what_the_settings_say() -> None:
+    settings = load_settings(SERVING | SIGNING_IN)
+    assert settings.public_url == "https://credits.example.com"
+    assert settings.origins.allowed == {"https://console.example.com", "http://localhost:5173"}
+    registration = settings.registration()
+    assert registration is not None
+    assert (registration.issuer, registration.client_id, registration.client_secret) == (
+        "https://issuer.example",
+        "creditdesk",
+        SECRET,
+    )
+    assert registration.parameters == {"audience": "urn:a"}
+    assert settings.sealer().open(settings.sealer().seal({"a": 1}, purpose="x"), purpose="x") == {"a": 1}
+    for shown in (repr(settings), str(settings), repr(registration)):
+        assert SECRET not in shown
+        assert KEY not in shown
+
+
+def test_browsers_sign_in_at_one_of_several_issuers_which_is_named() -> None:
+    issuers = {
+        name: {"issuer": f"https://{name}.example", "audience": "urn:a", "workspaces": [name]}
+        for name in ("one", "two")
+    }
+    several = SIGNING_IN | {"CREDITDESK_ISSUERS": json.dumps(issuers)}
+    for named in ("two", "https://two.example"):
+        registration = load_settings(several | {"CREDITDESK_SIGN_IN_ISSUER": named}).registration()
+        assert registration is not None
+        assert registration.issuer == "https://two.example"
+    for missing in ({}, {"CREDITDESK_SIGN_IN_ISSUER": "three"}):
+        with pytest.raises(SettingsError, match="CREDITDESK_SIGN_IN_ISSUER"):
+            load_settings(several | missing).registration()
+
+
+@pytest.mark.parametrize("missing", ["CREDITDESK_PUBLIC_URL", "CREDITDESK_SESSION_KEYS"])
+def test_sign_in_needs_an_address_and_keys(missing: str) -> None:
+    given = {name: value for name, value in (SERVING | SIGNING_IN).items() if name != missing}
+    assert refusal(**given) == f"{missing}: is not set, and browsers cannot sign in."
+
+
+def test_without_a_client_browsers_do_not_sign_in() -> None:
+    assert load_settings(SERVING).registration() is None
 
 
 def test_the_settings_do_not_show_their_secrets() -> None:
@@ -138,6 +211,7 @@ def test_settings_handed_down_to_workers_are_read_as_the_same(monkeypatch: pytes
         SERVING
         | {"DATABASE_URL": f"postgresql://u:{SECRET}@h/d", "CREDITDESK_ROLE_MAP": '{"boss": "OWNER"}'}
         | {"CREDITDESK_CLAIM_ROLES": "realm_access.roles"}
+        | SIGNING_IN
     )
     with handed_down(settings):
         assert load_settings() == settings
