@@ -2,16 +2,13 @@
 
 import argparse
 import asyncio
-import json
 import os
 import secrets
-import shlex
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,16 +21,14 @@ from creditdesk.app.demo.dataset import Scale
 from creditdesk.app.demo.issuer import DemoIssuer
 from creditdesk.app.demo.load import load
 from creditdesk.app.demo.offered_tokens import OfferedTokens
-from creditdesk.app.demo.people import DEMO_PERSONS, FEWEST_USERS, acme
+from creditdesk.app.demo.people import FEWEST_USERS, acme
 from creditdesk.app.demo.sign_ins import AUDIENCE, SignIn, browser_settings, demo_issuer, link, sign_ins, tokens_of
 from creditdesk.app.demo.signing_keys import SigningKeys
+from creditdesk.app.demo.welcome import Demo, ready, welcome
 from creditdesk.app.failures import CommandFailed
-from creditdesk.app.graphiql import PATH as GRAPHIQL
-from creditdesk.app.holds import PATH as HOLDS
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.serve import APP
 from creditdesk.app.settings import Settings, handed_down
-from creditdesk.app.sign_in import LOGIN, SESSION
 from creditdesk.db.connections import Database
 
 _LOOPBACK = "127.0.0.1"
@@ -41,37 +36,8 @@ _LARGEST_PORT = 65_535
 _MOST_DAYS = 390
 """What migrations make months for."""
 
-_QUERY = (
-    "{ viewer { workspace { name groups(first: 3) { nodes { name members(first: 3) { nodes { displayName"
-    " usage(range: {preset: LAST_30_DAYS}) { credits breakdown(by: [PRODUCT, MODEL], first: 3)"
-    " { rows { product model credits } other { credits } } } } } } } } } }"
-)
-
-
-_HOLD = {
-    "source": "demo",
-    "id": "call-1",
-    "externalId": f"E{1000 + DEMO_PERSONS['ADMIN']}",
-    "product": "chat",
-    "model": "atlas-2",
-    "inputTokens": 2400,
-    "outputTokens": 700,
-}
-
-
 _OWN = ("claim_", "oidc_", "issuers_", "role_map", "sign_in_", "session_keys")
 """Settings that the demo decides itself: those of its own issuer."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Demo:
-    """What is running once everything is."""
-
-    url: str
-    public_url: str
-    issuer: DemoIssuer
-    dsn: str
-    tokens: Mapping[str, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +65,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             keys = SigningKeys.kept_in(settings.data_directory / "demo")
             issuer = demo_issuer(_url(issuers), people, keys=keys, public_url=public_url)
             asyncio.run(_prepare(dsn, scale, people, issuer))
-            demo = _Demo(f"{_url(ours)}/graphql", public_url, issuer, dsn, tokens_of(issuer, people))
+            demo = Demo(f"{_url(ours)}/graphql", public_url, issuer, dsn, tokens_of(issuer, people))
             chosen: dict[str, object] = {
                 "database_url": SecretStr(dsn),
                 "oidc_issuer": issuer.url,
@@ -191,7 +157,7 @@ class _Server(uvicorn.Server):
 
 
 def _run_servers(
-    settings: Settings, demo: _Demo, listeners: tuple[socket.socket, socket.socket], announce: Callable[[], None]
+    settings: Settings, demo: Demo, listeners: tuple[socket.socket, socket.socket], announce: Callable[[], None]
 ) -> None:
     try:
         asyncio.run(_serve(settings, demo, listeners, announce))
@@ -200,7 +166,7 @@ def _run_servers(
 
 
 async def _serve(
-    settings: Settings, demo: _Demo, listeners: tuple[socket.socket, socket.socket], announce: Callable[[], None]
+    settings: Settings, demo: Demo, listeners: tuple[socket.socket, socket.socket], announce: Callable[[], None]
 ) -> None:
     ours = uvicorn.Config(
         APP, factory=True, log_config=None, access_log=False, ws="none", lifespan="on", proxy_headers=False,
@@ -238,26 +204,20 @@ async def _serve(
 
 
 @contextmanager
-def _announced(demo: _Demo, ready_file: Path | None) -> Iterator[Callable[[], None]]:
+def _announced(demo: Demo, ready_file: Path | None) -> Iterator[Callable[[], None]]:
     """Yield what says that everything is there; the ready file is gone when it no longer is."""
 
     def announce() -> None:
-        sys.stdout.write(_welcome(demo))
+        sys.stdout.write(welcome(demo))
         sys.stdout.flush()
         if ready_file is not None:
-            _write_private(ready_file, _ready(demo))
+            _write_private(ready_file, ready(demo))
 
     try:
         yield announce
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
-
-
-def _ready(demo: _Demo) -> str:
-    said = {"graphql": demo.url, "issuer": demo.issuer.url, "database": demo.dsn, "tokens": dict(demo.tokens)}
-    said["signIn"] = f"{demo.public_url}{LOGIN}"
-    return json.dumps(said, indent=2) + "\n"
 
 
 def _write_private(file: Path, text: str) -> None:
@@ -267,37 +227,3 @@ def _write_private(file: Path, text: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write(text)
     aside.replace(file)
-
-
-def _holding(demo: _Demo) -> list[str]:
-    url = f"{demo.url.removesuffix('/graphql')}{HOLDS}"
-    headers = ("content-type: application/json", f"authorization: Bearer {demo.tokens['SERVICE']}")
-    return ["curl", "-s", url, *(part for header in headers for part in ("-H", header))]
-
-
-def _welcome(demo: _Demo) -> str:
-    page = f"{demo.url.removesuffix('/graphql')}{GRAPHIQL}"
-    lines = [
-        f"creditdesk demo: {demo.url}",
-        f"in a browser: {page}",
-        f"identity provider: {demo.issuer.url}",
-        "",
-        "Tokens, good for 12 hours:",
-    ]
-    for name, token in demo.tokens.items():
-        lines += [f"  {name}", f"  {token}", ""]
-    headers = ("content-type: application/json", f"authorization: Bearer {demo.tokens['OWNER']}")
-    command = ["curl", "-s", demo.url, *(part for header in headers for part in ("-H", header))]
-    lines += [
-        "Sign in with a browser, as any of these persons:",
-        f"{demo.public_url}{LOGIN}?return_to={SESSION}",
-        "",
-        "Who used what in the last 30 days, by group, user, product and model:",
-        shlex.join([*command, "-d", json.dumps({"query": _QUERY})]),
-        "",
-        "May this call be made? A gateway sets credits aside before it:",
-        shlex.join([*_holding(demo), "-d", json.dumps(_HOLD)]),
-        "",
-        "Ctrl-C ends it; the data stays.",
-    ]
-    return "\n".join(lines) + "\n"
