@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from uuid import UUID
 
 from creditdesk.credits.amounts import MICRO, format_credits, parse_credits
@@ -140,9 +141,14 @@ def _user(fields: Mapping[str, object]) -> UserBy:
         return UserBy(email=value)
     if named[0] == "externalId":
         return UserBy(external_id=value)
-    if not _UUID.fullmatch(value):
+    return _user_by_id(value)
+
+
+@lru_cache(maxsize=50_000)
+def _user_by_id(text: str) -> UserBy:
+    if not _UUID.fullmatch(text):
         raise HoldError(ErrorCode.UNKNOWN_USER)
-    return UserBy(id=UUID(value))
+    return UserBy(id=UUID(text))
 
 
 def _amount(fields: Mapping[str, object]) -> int | None:

@@ -8,18 +8,17 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import re
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -41,13 +40,15 @@ from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from creditdesk.db.embedded_binaries import binaries
+from creditdesk.db.embedded_home import data_of
 from creditdesk.db.migrate import migrate
+from hold_report import BARE, CONNECTIONS, PROCESSES, USERS, Round, report
+from hold_watch import Watched
 from pages import put_section
 
-USERS, GROUPS, CONNECTIONS, PROCESSES = 5000, 10, 64, 2
+GROUPS = 10
 AUDIENCE = "bench"
 SCOPES = ("usage:write",)
-BARE = "UPDATE bare SET held = held + 1 WHERE id = :id AND used + held + 1 <= lim;"
 TABLE = """
 CREATE TABLE bare (id integer PRIMARY KEY, lim bigint NOT NULL, used bigint NOT NULL, held bigint NOT NULL)
   WITH (fillfactor = 50);
@@ -62,21 +63,6 @@ class Workspace:
     slug: str
     id: UUID
     users: tuple[UUID, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round: rates a second, and the holds' latencies in milliseconds."""
-
-    bare: float
-    holds: float
-    p50: float
-    p99: float
-
-    @property
-    def ratio(self) -> float:
-        """Return how many holds there are for one bare update."""
-        return self.holds / self.bare
 
 
 async def founded(database: Database, slug: str, *, shared: bool) -> Workspace:
@@ -121,8 +107,8 @@ def served(issuer: Callable[[str], DemoIssuer]) -> Iterator[DemoIssuer]:
 
 
 @contextmanager
-def serving(dsn: str, issuer_url: str) -> Iterator[str]:
-    """Run `creditdesk serve` with two processes, with every protection on, and yield its address."""
+def serving(dsn: str, issuer_url: str) -> Iterator[tuple[str, int]]:
+    """Run `creditdesk serve` with two processes, with every protection on, and yield its address and process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CREDITDESK_", "PG"))}
     settings = {
         "DATABASE_URL": dsn,
@@ -143,7 +129,7 @@ def serving(dsn: str, issuer_url: str) -> Iterator[str]:
                     break
                 if process.poll() is not None:
                     raise RuntimeError(text)
-            yield found[1]
+            yield found[1], process.pid
         finally:
             process.terminate()
             process.wait(timeout=30)
@@ -172,6 +158,11 @@ def holds(url: str, token: str, workspace: Workspace, *, tag: str, seconds: floa
         raise RuntimeError(done.stderr)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def postmaster_of(server: embedded.EmbeddedServer) -> int:
+    """Return the process of PostgreSQL that has started all others."""
+    return int((data_of(server.home) / "postmaster.pid").read_text().split()[0])
 
 
 def pgbench(program: Path, dsn: str, *, rows: int, seconds: float) -> float:
@@ -225,55 +216,24 @@ def measured(server: embedded.EmbeddedServer, *, rounds: int, seconds: float) ->
         ]
         return DemoIssuer(url, AUDIENCE, persons=[], clients=clients)
 
-    with served(issuer) as identity, serving(dsn, identity.url) as url:
+    with served(issuer) as identity, serving(dsn, identity.url) as (url, pid):
+        watched = Watched(pid, postmaster_of(server), server.dsn(user=embedded.SUPERUSER, database=NAME))
         for number in range(rounds + 1):
             for one, rows in ((cold, USERS), (hot, 1)):
+                # The first round warms up, and lasts until everybody and everything has been met.
+                lasting = seconds if number else 2 * seconds
                 token = identity.issue_access_token(one.slug, scopes=SCOPES)
-                tag = f"{uuid4()}-{number}"
+                place = partial(holds, url, token, one, tag=f"{uuid4()}-{number}", seconds=lasting)
+                update = partial(pgbench, program, bare_dsn, rows=rows, seconds=seconds)
                 if number % 2:
-                    bare = pgbench(program, bare_dsn, rows=rows, seconds=seconds)
-                    placed = holds(url, token, one, tag=tag, seconds=seconds)
+                    bare, cpu = watched.bare(update, seconds)
+                    placed = watched.holds(place, lasting)
                 else:
-                    placed = holds(url, token, one, tag=tag, seconds=seconds)
-                    bare = pgbench(program, bare_dsn, rows=rows, seconds=seconds)
-                if number:  # the first round warms up
-                    results[one.slug].append(Round(bare, placed["rate"], placed["p50"], placed["p99"]))
+                    placed = watched.holds(place, lasting)
+                    bare, cpu = watched.bare(update, seconds)
+                if number:
+                    results[one.slug].append(replace(placed, bare=bare, bare_cpu=cpu))
     return results
-
-
-def report(results: dict[str, list[Round]], *, command: str) -> str:
-    """Return the section."""
-    tables = "\n\n".join(_table(name, rounds) for name, rounds in results.items())
-    return f"""## Placing holds
-
-`{command}`, {datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores,
-Python {platform.python_version()}, embedded PostgreSQL with its durable settings.
-
-*Holds* are placed over HTTP by {CONNECTIONS} connections at `creditdesk serve` with {PROCESSES} processes: token
-verified, limits resolved, each hold idempotent and durable, row-level security on, access log on.
-*Bare* is pgbench, with as many connections, prepared, and `{BARE}`
-in a transaction of its own. Both share the machine's cores with their clients.
-On cold balances a hold locks one of {USERS:,} users' balances; on the hot one it locks the workspace's as well, which
-all of them meet at, where pgbench updates a single row. The two take turns, after a round that is not counted.
-
-{tables}
-"""
-
-
-def _table(name: str, rounds: Sequence[Round]) -> str:
-    rows = "\n".join(
-        f"| {number} | {one.holds:,.0f} | {one.bare:,.0f} | {one.ratio:.2f} | {one.p50:.1f} | {one.p99:.1f} |"
-        for number, one in enumerate(rounds, start=1)
-    )
-    ratios = [one.ratio for one in rounds]
-    title = {"cold": "Cold balances", "hot": "One hot balance"}[name]
-    return f"""### {title}
-
-| round | holds/s | bare updates/s | ratio | p50, ms | p99, ms |
-| --- | --- | --- | --- | --- | --- |
-{rows}
-
-Ratio: median **{statistics.median(ratios):.2f}**, from {min(ratios):.2f} to {max(ratios):.2f}."""
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ async def authorization(
     if not spender.active:
         raise HoldError(ErrorCode.INACTIVE_USER)
     amount = (await placer.priced(rules, request, now)).credits
-    hard = [control for control in placer.applied(rules, spender, request, now).controls if control.is_hard]
+    hard = [control for control in placer.applied(rules, spender, request, now).balances.values() if control.is_hard]
     rooms = [(room, control) for room, control in zip(await _rooms(conn, workspace_id, hard, now), hard, strict=True)]
     limited = [(room, control) for room, control in rooms if room is not None]
     if not limited:

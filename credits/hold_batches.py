@@ -17,9 +17,9 @@ from creditdesk.credits.pricing import Price
 class Applied:
     """The controls of a user's use of a product and model, and until when they are these; most of it is made once."""
 
-    controls: tuple[Control, ...]
     until: datetime | None
-    keys: tuple[str, ...]
+    balances: dict[str, Control]
+    """Each control by the key of the balance that it counts in."""
     amounts: tuple[int | None, ...]
     hard: tuple[bool, ...]
     limits: tuple[UUID | None, ...]
@@ -30,9 +30,8 @@ class Applied:
         found = tuple(controls)
         moments = [moment for one in found for moment in (one.period.end, one.limit.changes_at) if moment]
         return cls(
-            controls=found,
             until=min(moments, default=None),
-            keys=tuple(one.key for one in found),
+            balances={one.key: one for one in found},
             amounts=tuple(one.amount for one in found),
             hard=tuple(one.is_hard for one in found),
             limits=tuple(one.limit.source.id if one.limit.source else None for one in found),
@@ -80,16 +79,17 @@ class Placing:
 
 def balances_of(placing: Sequence[Placing]) -> dict[str, Control]:
     """Return the balances that holds count in, each once, in the order of locks."""
-    found = {
-        key: control for one in placing for key, control in zip(one.applied.keys, one.applied.controls, strict=True)
-    }
+    found: dict[str, Control] = {}
+    for one in placing:
+        found |= one.applied.balances
     return {key: found[key] for key in sorted(found)}
 
 
 def columns_of(placing: Sequence[Placing], balances: dict[str, Control]) -> dict[str, object]:
     """Turn holds into the arrays that the statement takes: of holds, of balances to lock, of limits to keep to."""
     place = {key: nth for nth, key in enumerate(balances, start=1)}
-    counts = [len(one.applied.keys) for one in placing]
+    applied = [one.applied for one in placing]
+    counts = [len(one.balances) for one in applied]
     lasts = list(accumulate(counts))
     return {
         "ids": [one.id for one in placing],
@@ -102,15 +102,15 @@ def columns_of(placing: Sequence[Placing], balances: dict[str, Control]) -> dict
         "models": [one.request.model for one in placing],
         "amounts": [one.priced.credits for one in placing],
         "until": [one.until for one in placing],
-        "rates": [stored_rates(None if one.rates is None else one.priced) for one in placing],
+        "rates": [None if one.rates is None else stored_rates(one.priced) for one in placing],
         "firsts": [last - count + 1 for last, count in zip(lasts, counts, strict=True)],
         "lasts": lasts,
         "balance_kinds": [control.kind.id for control in balances.values()],
         "balance_scopes": [control.scope_id for control in balances.values()],
         "balance_days": [control.period.first_day for control in balances.values()],
         "balance_shared": [control.kind.scope is not LimitScope.USER for control in balances.values()],
-        "control_balances": [place[key] for one in placing for key in one.applied.keys],
-        "control_amounts": [amount for one in placing for amount in one.applied.amounts],
-        "control_hard": [hard for one in placing for hard in one.applied.hard],
-        "control_limits": [limit for one in placing for limit in one.applied.limits],
+        "control_balances": [place[key] for one in applied for key in one.balances],
+        "control_amounts": [amount for one in applied for amount in one.amounts],
+        "control_hard": [hard for one in applied for hard in one.hard],
+        "control_limits": [limit for one in applied for limit in one.limits],
     }

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from uuid import UUID
 
 from creditdesk.credits.errors import CreditError, ErrorCode
@@ -192,6 +193,7 @@ def _check_measured(measured: Measured) -> None:
         check_words("tier", measured.tier)
 
 
+@lru_cache(maxsize=256)
 def ends_at(now: datetime, seconds: int) -> int:
     """Return when a hold placed now ends, in seconds since 1970: after at least so many, rounded up to a step."""
     step = next(step for longest, step in _STEPS if seconds <= longest)
@@ -199,6 +201,7 @@ def ends_at(now: datetime, seconds: int) -> int:
     return -(-earliest // step) * step
 
 
+@lru_cache(maxsize=256)
 def moment(seconds: int) -> datetime:
     """Return the moment so many seconds after 1970 began."""
     return datetime.fromtimestamp(seconds, UTC)
