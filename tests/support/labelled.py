@@ -18,6 +18,7 @@ from graphql import (
 )
 
 _SCOPE = "{scope {__typename ... on User {id} ... on Group {id} ... on Workspace {id}}}"
+_NOTHING: tuple[object, ...] = (None, [])
 _LABEL = re.compile(r"__\d+$")
 
 
@@ -73,7 +74,8 @@ def unlabelled(value: object) -> object:
     for key, inner in value.items():
         name = _LABEL.sub("", key) if not key.startswith("__") else key
         shown = unlabelled(inner)
-        if name not in {"id", "__typename"} and None not in (shown, found.get(name)):
-            shown = [found[name], shown]
-        found[name] = found.get(name) if shown is None else shown
+        before = found.get(name)
+        if name not in {"id", "__typename"} and before not in _NOTHING and shown not in _NOTHING:
+            shown = [before, shown]
+        found[name] = before if shown in _NOTHING and before is not None else shown
     return found
