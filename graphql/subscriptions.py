@@ -76,9 +76,12 @@ async def _watched(info: Info, of: BudgetOf | None) -> tuple[LimitScope, UUID]:
         if await group_of(info, group_id) is None:
             raise _UnknownError(ErrorCode.UNKNOWN_GROUP)
         return LimitScope.GROUP, group_id
-    if decode_id_of("Workspace", str(of.workspace)) != context.permitted.workspace_id:
+    permitted = context.permitted
+    # It binds whoever is a user, or answers for some; nobody else would ever be told anything.
+    is_bound = permitted.everyone or permitted.user_id is not None or permitted.managed_groups
+    if decode_id_of("Workspace", str(of.workspace)) != permitted.workspace_id or not is_bound:
         raise ForbiddenError
-    return LimitScope.WORKSPACE, context.permitted.workspace_id
+    return LimitScope.WORKSPACE, permitted.workspace_id
 
 
 async def _budgets(context: Context, scope: LimitScope, id_: UUID) -> AsyncGenerator[Budget, None]:
