@@ -96,9 +96,17 @@ class Limit:
     reason: str | None
     version: int
 
+    def has_begun(self, now: datetime) -> bool:
+        """Tell whether the rule's start is past. One that was to hold at once has begun for whoever knows of it.
+
+        Otherwise a server whose clock is behind the one that set it, or that has waited for it to be set, would know
+        the rule and none that went before it, and let everything through.
+        """
+        return self.starts_at <= max(self.set_at, now)
+
     def in_force(self, now: datetime) -> bool:
         """Tell whether the rule holds at this moment: from its start on, and no more at its very expiry."""
-        return self.starts_at <= now and (self.expires_at is None or now < self.expires_at)
+        return self.has_begun(now) and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +175,7 @@ def _next_change(rules: Iterable[Limit], now: datetime) -> datetime | None:
     for rule in rules:
         if rule.expires_at is not None and rule.expires_at <= max(rule.starts_at, now):
             continue  # It is over, or it ends before it starts.
-        if now < rule.starts_at:
+        if not rule.has_begun(now):
             changes.append(rule.starts_at)
         elif rule.expires_at is not None:
             changes.append(rule.expires_at)

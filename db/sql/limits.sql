@@ -140,7 +140,7 @@ WHERE l.workspace_id = %(workspace_id)s::uuid
   AND l.cadence = 'MONTH'
   AND l.product = ''
   AND l.model = ''
-  AND l.starts_at <= %(now)s::timestamptz
+  AND l.starts_at <= greatest(l.set_at, %(now)s::timestamptz)
   AND (l.expires_at IS NULL OR l.expires_at > %(now)s::timestamptz)
   AND
   -- include limit_visible

@@ -149,6 +149,15 @@ def test_pools_and_users_are_each_kept_to_their_line_and_every_refusal_is_right(
     assert holding.differences() == ()
 
 
+def test_a_limit_binds_a_server_whose_clock_is_behind_the_one_that_set_it(holding: Holding) -> None:
+    holding.limit(None, 10, shared=True)
+    holding.clock.move(seconds=5)
+    holding.limit(None, 4, shared=True)
+    holding.clock.move(seconds=-5)
+    assert holding.refused("too-much", 5).remaining == 4 * MICRO
+    holding.place("fits", 4)
+
+
 def test_the_same_hold_placed_in_every_process_at_once_is_one_hold(holding: Holding) -> None:
     holding.limit("ada", 60)
 

@@ -242,6 +242,13 @@ def test_a_rule_holds_from_its_start_until_just_before_its_expiry(
     assert replace(OWN, starts_at=since, expires_at=until).in_force(NOW) is holds
 
 
+def test_a_rule_that_holds_at_once_has_begun_for_a_clock_that_is_behind_and_one_that_starts_later_has_not() -> None:
+    at_once = replace(OWN, starts_at=NOW, set_at=NOW)
+    assert (at_once.in_force(NOW - HOUR), at_once.in_force(NOW)) == (True, True)
+    later = replace(OWN, starts_at=NOW + TICK, set_at=NOW)
+    assert (later.in_force(NOW), later.in_force(NOW + TICK)) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("shape", "covered"),
     [
