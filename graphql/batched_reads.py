@@ -1,7 +1,7 @@
 """Fields that plans read for many objects at once: what their resolvers answer, without a loader for each object."""
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from creditdesk.credits import budget_rules, budgets, people, usage
 from creditdesk.credits.limits import LimitScope
@@ -29,7 +29,7 @@ async def _main_budgets(users: Sequence[User], info: Info) -> list[budget_rules.
 
 
 async def _budgets(users: Sequence[User], info: Info) -> list[list[budget_rules.Budget]]:
-    return await info.context.loaders.budgets_together([user.user_id for user in users])
+    return await info.context.loaders.budgets_together.ask(None, [user.user_id for user in users])
 
 
 async def _group_budgets(groups: Sequence[Group], info: Info) -> list[budget_rules.Budget | None]:
@@ -94,7 +94,8 @@ async def _usages(
     wanted = filter_.wanted() if filter_ else Filter()
     figures = [Figures()] * len(cells)
     if selects_any(info._raw_info, FIGURES):  # noqa: SLF001 - Strawberry has no public way to the field's nodes
-        totals = await usage.usage_of(context.reader, context.permitted, cells, UsageQuery(span, wanted))
+        question = (UsageQuery(span, wanted), cell_shape(cells[0]))
+        totals = map(usage.breakdown_of, await context.loaders.breakdowns_together.ask(question, cells))
         figures = [total.rows[0].figures if total.rows else Figures() for total in totals]
     range_shown = Range.of(span)
     return [
@@ -114,31 +115,20 @@ async def _breakdowns(
 ) -> list[tuple[BreakdownRows, CreditUsage]]:
     dimensions, size, context = checked_dimensions(by), checked_rows(first), info.context
 
-    async def read(question: Any, some: list[CreditUsage]) -> list[BreakdownRows]:
-        span, narrowed, _ = question
-        query = UsageQuery(span, narrowed, dimensions, size, order_by)
-        return await usage.usage_rows_of(context.reader, context.permitted, [one.cell for one in some], query)
-
-    def question(one: CreditUsage) -> Hashable:
-        return (one.span, one.filter, cell_shape(one.cell))
-
-    found = await _by_question(usages, question, read)
-    return list(zip(found, usages, strict=True))
-
-
-async def _by_question(
-    items: Sequence[Item],
-    question: Callable[[Item], Hashable],
-    read: Callable[[Any, list[Item]], Awaitable[Sequence[Answer]]],
-) -> list[Answer]:
-    """Read what has the same question together, one question after the other."""
     asked: dict[Hashable, list[int]] = {}
-    for index, item in enumerate(items):
-        asked.setdefault(question(item), []).append(index)
-    answers: dict[int, Answer] = {}
-    for one, indexes in asked.items():
-        answers |= dict(zip(indexes, await read(one, [items[index] for index in indexes]), strict=True))
-    return [answers[index] for index in range(len(items))]
+    for index, one in enumerate(usages):
+        asked.setdefault((one.span, one.filter, cell_shape(one.cell)), []).append(index)
+
+    async def read(indexes: list[int]) -> dict[int, BreakdownRows]:
+        one = usages[indexes[0]]
+        question = (UsageQuery(one.span, one.filter, dimensions, size, order_by), cell_shape(one.cell))
+        cells = [usages[index].cell for index in indexes]
+        return dict(zip(indexes, await context.loaders.breakdowns_together.ask(question, cells), strict=True))
+
+    answers: dict[int, BreakdownRows] = {}
+    for indexes in asked.values():
+        answers |= await read(indexes)
+    return [(answers[index], one) for index, one in enumerate(usages)]
 
 
 def _shown_breakdown(found: tuple[BreakdownRows, CreditUsage]) -> UsageBreakdown:

@@ -31,7 +31,7 @@ from creditdesk.credits.pricing import RateCard
 from creditdesk.credits.request_lists import RequestFilter
 from creditdesk.credits.request_rules import CreditRequest
 from creditdesk.credits.series import Interval, Series
-from creditdesk.credits.usage import Breakdown, Cell, UsageQuery
+from creditdesk.credits.usage import Breakdown, BreakdownRows, Cell, UsageQuery
 from creditdesk.db.connections import Connection
 
 Question = TypeVar("Question", bound=Hashable)
@@ -76,6 +76,28 @@ class _Grouped(Generic[Question, Subject, Answer]):
         return [found[key] for key in keys]
 
 
+class Together(Generic[Question, Subject, Answer]):
+    """Answers a question of many subjects at a time; whoever asks the same at this moment is read for with them."""
+
+    def __init__(self, answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
+        self._answer = answer
+        self._rounds: dict[Question, tuple[dict[Subject, None], asyncio.Task[dict[Subject, Answer]]]] = {}
+
+    async def ask(self, question: Question, subjects: Sequence[Subject]) -> list[Answer]:
+        """Return each subject's answer."""
+        if question not in self._rounds:
+            self._rounds[question] = ({}, asyncio.create_task(self._read(question)))
+        asked, reading = self._rounds[question]
+        asked.update(dict.fromkeys(subjects))
+        found = await asyncio.shield(reading)
+        return [found[subject] for subject in subjects]
+
+    async def _read(self, question: Question) -> dict[Subject, Answer]:
+        await asyncio.sleep(0)  # those who ask at this moment come along
+        subjects = list(self._rounds.pop(question)[0])
+        return dict(zip(subjects, await self._answer(question, subjects), strict=True))
+
+
 class Loaders:
     """The loaders of one request, for one caller."""
 
@@ -86,7 +108,10 @@ class Loaders:
         self._permitted = permitted
         self._of_limits = limits
         self._now = now
-        self._budget_reads: dict[tuple[UUID, ...], asyncio.Task[list[list[Budget]]]] = {}
+        self.budgets_together: Together[None, UUID, list[Budget]] = Together(lambda _, ids: self._budgets_of_users(ids))
+        self.breakdowns_together: Together[tuple[UsageQuery, tuple[bool, ...]], Cell, BreakdownRows] = Together(
+            lambda question, cells: usage.usage_rows_of(conn, permitted, cells, question[0])
+        )
         self.budgets: DataLoader[UUID, list[Budget]] = DataLoader(load_fn=self._budgets_of_users)
         self.group_budgets: DataLoader[UUID, Budget | None] = DataLoader(load_fn=self._budget_of_groups)
         self.workspace_budgets: DataLoader[UUID, Budget | None] = DataLoader(load_fn=self._budget_of_workspace)
@@ -108,15 +133,6 @@ class Loaders:
         self._series: _Grouped[tuple[UsageQuery, Interval, tuple[bool, ...]], Cell, tuple[Series, ...]] = _Grouped(
             self._series_of
         )
-
-    async def budgets_together(self, users: Sequence[UUID]) -> list[list[Budget]]:
-        """Return the budgets of users who are asked for at once: read once, whichever fields ask."""
-        ids = tuple(dict.fromkeys(users))
-        reading = self._budget_reads.get(ids)
-        if reading is None:
-            reading = self._budget_reads[ids] = asyncio.create_task(self._budgets_of_users(list(ids)))
-        found = dict(zip(ids, await asyncio.shield(reading), strict=True))
-        return [found[id_] for id_ in users]
 
     async def breakdown(self, query: UsageQuery, cell: Cell) -> Breakdown:
         """Return one cell's breakdown."""
