@@ -25,6 +25,7 @@ from creditdesk.credits.errors import CreditError, ErrorCode, InvalidInputError
 from creditdesk.credits.event_rules import UserBy
 from creditdesk.credits.limit_targets import UnknownUserError
 from creditdesk.credits.permitted import Authority
+from creditdesk.credits.sessions import end_sessions_of
 from creditdesk.db.connections import Connection
 
 
@@ -88,6 +89,7 @@ async def deactivate_user(conn: Connection, authority: Authority, user: UserBy, 
     if known.id == authority.actor.user_id:
         raise InvalidInputError("Nobody deactivates themselves.")
     await _write(conn, authority, UserChange(known.id, known, replace(known.named, active=False)), now)
+    await end_sessions_of(conn, workspace_id=authority.workspace_id, user_id=known.id)
     return known.id
 
 
@@ -116,6 +118,8 @@ async def end_sessions(conn: Connection, authority: Authority, user: UserBy, *, 
     """Refuse whatever was issued to a user before now, at its next request; raise UnknownUserError."""
     known = await _changing(conn, authority, user)
     await conn.rows("end_sessions", workspace_id=authority.workspace_id, user_id=known.id, now=now)
+    # Refused they are by that already; so nothing of them stays, their sealed tokens among it.
+    await end_sessions_of(conn, workspace_id=authority.workspace_id, user_id=known.id)
     state: dict[str, str | None] = {"sessionsEndedAt": now.isoformat()}
     record = AuditRecord(AuditAction.SESSIONS_ENDED, "User", known.id, None, state, user_id=known.id)
     await audit(conn, workspace_id=authority.workspace_id, actor=authority.actor, records=[record], now=now)

@@ -15,7 +15,7 @@ from creditdesk.credits.sessions import end_sessions_of, remove_expired_sessions
 from creditdesk.db.connections import DatabaseRole, RowScope
 from support.browsers import COOKIE, CSRF, Browser, House, house_of
 from support.databases import FreshDatabase
-from support.world import user_id, workspace_id
+from support.world import shown_id, user_id, workspace_id
 
 UNAUTHENTICATED = (401, "UNAUTHENTICATED")
 UNAVAILABLE = (503, "ISSUER_UNAVAILABLE")
@@ -351,6 +351,20 @@ def test_a_session_that_began_before_its_user_s_sessions_were_ended_is_over_also
     assert asked(house, browser) == UNAUTHENTICATED
     house.clock.advance(HOUR - 180)
     assert asked(house, browser) == UNAUTHENTICATED  # its access token is refreshed by now, and that changes nothing
+
+
+@pytest.mark.parametrize("mutation", ["endSessions", "deactivateUser"])
+def test_an_administrator_ends_a_user_s_sessions_at_once_and_nothing_of_them_stays(house: House, mutation: str) -> None:
+    admin, browsers = house.signed_in("adam"), [house.signed_in("mo") for _ in range(2)]
+    mo, adam = (shown_id("User", user_id(name)) for name in ("mo", "adam"))
+    change = f'mutation {{ {mutation}(input: {{user: {{id: "{mo}"}}}}) {{ __typename }} }}'
+    denied = house.run(browsers[0].ask(change.replace(mo, adam)))
+    assert denied.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    assert house.sessions() == 3
+    assert "errors" not in house.run(admin.ask(change)).json()
+    assert [asked(house, browser) for browser in browsers] == [UNAUTHENTICATED] * 2
+    assert house.sql("SELECT subject FROM browser_session") == [("adam",)]
+    assert asked(house, admin) == "adam"
 
 
 def test_all_sessions_of_a_user_can_be_ended_and_only_theirs(house: House) -> None:
