@@ -1,12 +1,13 @@
 // The page at /graphiql. It talks to its own server and to no other host.
 import { createGraphiQLFetcher } from '@graphiql/toolkit';
 import { GraphiQL } from 'graphiql';
+import { createClient } from 'graphql-ws';
 import { useMemo, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import 'graphiql/style.css';
 import './page.css';
 
-const FIRST_TABS = ['Breakdown', 'OwnBalance', 'RequestQueue'];
+const FIRST_TABS = ['Breakdown', 'OwnBalance', 'RequestQueue', 'BudgetChanged'];
 
 async function json(name) {
   const response = await fetch(`/graphiql/${name}.json`);
@@ -19,7 +20,11 @@ function Page({ documents, tokens }) {
   const fetcher = useMemo(() => {
     // With a session's cookie, the first header says that it is this page that asks, and not one elsewhere.
     const headers = { 'x-creditdesk-csrf': '1', ...(caller && { authorization: `Bearer ${tokens[caller]}` }) };
-    return createGraphiQLFetcher({ url: '/graphql', headers });
+    const live = createClient({
+      url: `${location.origin.replace(/^http/, 'ws')}/graphql`,
+      connectionParams: caller ? { authorization: headers.authorization } : {},
+    });
+    return createGraphiQLFetcher({ url: '/graphql', headers, wsClient: live });
   }, [caller, tokens]);
   const tabs = FIRST_TABS.filter((name) => name in documents).map((name) => ({ query: documents[name] }));
   return (

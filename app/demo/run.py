@@ -29,6 +29,7 @@ from creditdesk.app.failures import CommandFailed
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.serve import APP
 from creditdesk.app.settings import Settings, handed_down
+from creditdesk.app.sockets import WebSocketProtocol
 from creditdesk.db.connections import Database
 
 _LOOPBACK = "127.0.0.1"
@@ -169,7 +170,7 @@ async def _serve(
     settings: Settings, demo: Demo, listeners: tuple[socket.socket, socket.socket], announce: Callable[[], None]
 ) -> None:
     ours = uvicorn.Config(
-        APP, factory=True, log_config=None, access_log=False, ws="none", lifespan="on", proxy_headers=False,
+        APP, factory=True, log_config=None, access_log=False, ws=WebSocketProtocol, lifespan="on", proxy_headers=False,
         server_header=False, timeout_graceful_shutdown=settings.shutdown_seconds,
     )  # fmt: skip
     issuers = uvicorn.Config(

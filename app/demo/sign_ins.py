@@ -76,6 +76,11 @@ def demo_issuer(url: str, people: Iterable[SignIn], *, keys: SigningKeys, public
     return DemoIssuer(url, AUDIENCE, persons=[one.person() for one in people], clients=clients, keys=keys)
 
 
+def _by_name(url: str) -> str:
+    """Return the address as people type it who know this machine by its name."""
+    return url.replace("127.0.0.1", "localhost")
+
+
 def browser_settings(public_url: str, *, origins: tuple[str, ...]) -> dict[str, object]:
     """Return the settings that let browsers sign in; pages of consoles under development may ask as well."""
     return {
@@ -83,7 +88,7 @@ def browser_settings(public_url: str, *, origins: tuple[str, ...]) -> dict[str, 
         "sign_in_client_id": _SERVER,
         "sign_in_client_secret": SecretStr("demo"),
         "session_keys": SecretStr(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()),
-        "cors_origins": origins or tuple(url.removesuffix("/callback") for url in _CONSOLE_URLS),
+        "cors_origins": origins or (*(url.removesuffix("/callback") for url in _CONSOLE_URLS), _by_name(public_url)),
     }
 
 

@@ -28,6 +28,7 @@ from support.repository import ROOT
 
 SOURCES = ("build.mjs", "no_styles.js", "package-lock.json", "page.css", "page.html", "page.jsx")
 TABS = {"BreakdownQuery": "Breakdown", "OwnBalanceQuery": "OwnBalance", "RequestQueueQuery": "RequestQueue"}
+LIVE = "BudgetChangedSubscription"
 LARGEST = 3_000_000
 
 
@@ -174,12 +175,13 @@ def test_the_page_asks_its_own_server_and_complains_of_nothing(seen: Seen) -> No
         "/graphiql", "/graphiql/page.css", "/graphiql/page.js", "/graphiql/documents.json", "/graphiql/tokens.json",
         "/graphql",
     }  # fmt: skip
+    assert {urlsplit(url)[1:3] for url in seen.page["sockets"]} == {(own.netloc, "/graphql")}
     assert seen.page["complaints"] == []
 
 
 def test_it_offers_every_caller_of_the_demo_documents_in_tabs_and_the_schema(seen: Seen) -> None:
     assert set(seen.page["callers"]) == set(seen.ready["tokens"])
-    assert seen.page["tabs"] == list(TABS)
+    assert seen.page["tabs"] == [*TABS, LIVE]
     assert seen.page["documented"] == "Query"
 
 
@@ -189,6 +191,13 @@ def test_what_it_shows_is_what_the_caller_is_answered(seen: Seen, caller: str, t
     shown = seen.page["answers"][caller][tab]
     assert "errors" not in shown
     assert shown == seen.asked(caller, TABS[tab])
+
+
+@pytest.mark.parametrize("caller", ["OWNER", "MEMBER"])
+def test_it_shows_what_changes_as_it_is(seen: Seen, caller: str) -> None:
+    shown = seen.page["answers"][caller][LIVE]["data"]["budgetChanged"]
+    own = seen.page["answers"][caller]["OwnBalanceQuery"]["data"]["viewer"]["user"]
+    assert shown["scope"] == {"__typename": "User", "id": own["id"]}
 
 
 def test_the_nested_example_shows_an_owner_everybody_and_a_member_themselves(seen: Seen) -> None:

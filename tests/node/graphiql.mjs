@@ -13,10 +13,11 @@ const args = [
 const context = await chromium.launchPersistentContext(profile, {
   executablePath, args, headless: true, viewport: { width: 1400, height: 900 },
 });
-const seen = { requests: [], complaints: [], callers: [], tabs: [], answers: {} };
+const seen = { requests: [], sockets: [], complaints: [], callers: [], tabs: [], answers: {} };
 try {
   const page = context.pages()[0] ?? (await context.newPage());
   page.on('request', (request) => seen.requests.push(request.url()));
+  page.on('websocket', (socket) => seen.sockets.push(socket.url()));
   page.on('pageerror', (error) => seen.complaints.push(String(error)));
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) seen.complaints.push(message.text());
@@ -36,12 +37,15 @@ try {
       await tabs.nth(index).click();
       // What is run is named after the editor has read it.
       await page.waitForFunction((name) => editorOf('graphiql-query-editor').operationName === name, tab);
-      const answered = page.waitForResponse((one) => one.url().endsWith('/graphql') && one.request().method() === 'POST');
+      const isLive = tab.endsWith('Subscription');
+      const asked = (one) => one.url().endsWith('/graphql') && one.request().method() === 'POST';
+      const answered = isLive ? null : page.waitForResponse(asked);
       await page.locator('.graphiql-execute-button').click();
-      await (await answered).finished();
+      if (answered) await (await answered).finished();
       await page.waitForFunction(() => editorOf('result-window').getValue() !== '');
       seen.answers[caller][tab] = JSON.parse(await page.evaluate(() => editorOf('result-window').getValue()));
       if (screenshots) await page.screenshot({ path: join(screenshots, `${caller}-${tab}.png`) });
+      if (isLive) await page.locator('.graphiql-execute-button').click();
     }
   }
   await page.locator('.graphiql-sidebar button').first().click();
