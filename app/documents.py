@@ -15,8 +15,10 @@ def stored_documents(settings: Settings, documents: Documents) -> StoredDocument
     """Return the documents that are known from the start, or raise SettingsError if one of the file does not fit."""
     named = {} if settings.documents_file is None else _read(settings.documents_file)
     for id_, text in named.items():
-        if errors := documents.prepare(text).errors:
+        if errors := documents.trust(text).errors:
             raise SettingsError(f"{_VARIABLE}: the document {id_!r} does not fit the schema: {errors[0].message}")
+    for text in console_documents().values():
+        documents.trust(text)
     return StoredDocuments(console_documents().values(), named=named, accepted=Accepted(settings.documents))
 
 

@@ -23,6 +23,7 @@ from creditdesk.app.holds import PATH, HoldsEndpoint
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.metrics import CONTENT_TYPE, Metrics
 from creditdesk.app.middleware import RequestMiddleware, Shortcut, error_response
+from creditdesk.app.protection import charging, document_limits
 from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
 from creditdesk.app.upkeep import kept_up
 from creditdesk.auth.authenticate import Authenticator
@@ -136,11 +137,12 @@ def app_from_settings(settings: Settings) -> Starlette:
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     browsers = browsers_from_settings(settings, database=database, authenticator=authenticator)
     live = Live.over(database, lambda: datetime.now(UTC))
-    documents = Documents(core_schema())
+    documents = Documents(core_schema(), document_limits(settings))
     metrics = Metrics(shared=shared_metrics_directory())
     planned = settings.executor == "planned"
     plans = PlannedExecutor(schema, BATCHES, note=metrics.count_execution) if planned else None
-    answering = Answering(documents, stored=stored_documents(settings, documents), plans=plans)
+    stored = stored_documents(settings, documents)
+    answering = Answering(documents, charging=charging(settings), stored=stored, plans=plans)
     subscribers = Subscribers(most_per_caller=settings.max_subscriptions)
     streams = Streams(database=database, desk=desk, answering=answering, live=live, subscribers=subscribers)
     endpoint = GraphQLEndpoint(

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from creditdesk.app.failures import CommandFailed
 from creditdesk.app.graphql_settings import GraphQLSettings
 from creditdesk.app.issuer_settings import read_issuers
+from creditdesk.app.protection_settings import ProtectionSettings
 from creditdesk.app.setting_values import asymmetric, issuer_url, json_role_map, listed, lower, postgresql_url
 from creditdesk.app.sign_in_settings import SignInSettings
 from creditdesk.auth.browsers import Registration
@@ -45,7 +46,7 @@ _Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) e
 _Lower = BeforeValidator(lower)
 
 
-class Settings(SignInSettings, GraphQLSettings, BaseSettings):
+class Settings(SignInSettings, GraphQLSettings, ProtectionSettings, BaseSettings):
     """Every setting, checked; each field knows its variable, its default and its sentence."""
 
     model_config = SettingsConfigDict(

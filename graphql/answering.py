@@ -8,6 +8,8 @@ from graphql import ExecutionResult, Executor, GraphQLError, OperationDefinition
 from strawberry.execution import optimized_is_awaitable
 
 from creditdesk.credits.errors import CreditError
+from creditdesk.graphql.admission import Admission, Check, Extensions
+from creditdesk.graphql.charging import Charging
 from creditdesk.graphql.context import Context
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.errors import shown_error
@@ -18,28 +20,10 @@ from creditdesk.graphql.prepared import Documents, PreparedDocument
 from creditdesk.graphql.schema import core_schema, schema
 from creditdesk.graphql.stored_documents import StoredDocuments, console_documents
 
-Extensions: TypeAlias = Mapping[str, object]
-
 IsAwaitable: TypeAlias = Callable[[Any], TypeGuard[Awaitable[Any]]]
 
 READ = frozenset({OperationType.QUERY})
 READ_OR_CHANGE = frozenset({OperationType.QUERY, OperationType.MUTATION})
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """An operation whose document fits the schema and whose variables fit the operation, about to be executed."""
-
-    request: GraphQLRequest
-    prepared: PreparedDocument
-    operation: OperationDefinitionNode
-    variables: Mapping[str, Any]
-    """As the resolvers will get them: coerced, with their defaults."""
-    context: Context
-
-
-Check: TypeAlias = Callable[[Admission], Awaitable[Extensions | None]]
-"""Raises RefusedError, and nothing is executed; or returns what the answer's `extensions` say of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +57,10 @@ class Answering:
         *,
         stored: StoredDocuments | None = None,
         plans: PlannedExecutor | None = None,
+        charging: Charging | None = None,
     ) -> None:
         self._documents = documents
+        self._charging = charging or Charging(core_schema(), documents.limits)
         self._stored = stored or StoredDocuments(console_documents().values())
         self._checks = checks
         self._plans = plans
@@ -118,7 +104,22 @@ class Answering:
 
         What is refused before execution is refused here: nothing has been resolved yet, and no row was read for it.
         """
-        prepared = self._documents.prepare(self._stored.text_of(request, context.principal))
+        self._charging.look_in(context.principal)
+        text = self._stored.text_of(request, context.principal)
+        try:
+            admission, executor = self._ready(text, request, context, allowed)
+        except (RequestErrors, RefusedError):
+            self._charging.charge_refused(context.principal)
+            raise
+        extensions = dict(await self._charging.charge(admission))
+        for check in self._checks:
+            extensions |= await check(admission) or {}
+        return Admitted(executor, extensions, admission.prepared)
+
+    def _ready(
+        self, text: str, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType]
+    ) -> tuple[Admission, Executor[Any]]:
+        prepared = self._documents.prepare(text)
         if prepared.errors:
             raise RequestErrors(prepared.errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)
         self._stored.keep(request)
@@ -127,11 +128,7 @@ class Answering:
             raise _not_this_way(operation.operation, allowed)
         self._documents.check_variables(request.variables)
         executor = _executor(prepared, operation, request, context)
-        admission = Admission(request, prepared, operation, executor.variable_values.coerced, context)
-        extensions: dict[str, object] = {}
-        for check in self._checks:
-            extensions |= await check(admission) or {}
-        return Admitted(executor, extensions, prepared)
+        return Admission(request, prepared, operation, executor.variable_values.coerced, context), executor
 
 
 class RequestErrors(Exception):  # noqa: N818 - several of them

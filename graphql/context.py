@@ -13,6 +13,7 @@ from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection, Database
 from creditdesk.graphql.live import Live
 from creditdesk.graphql.loaders import Loaders
+from creditdesk.graphql.protection.allowance import Allowance
 
 
 @dataclass(slots=True)
@@ -32,6 +33,8 @@ class Context:
     """Which limits the caller may read: a program may set everybody's without seeing anybody's spend."""
     limits_reader: Connection = field(init=False)
     """A connection for reads of limits."""
+    allowance: Allowance | None = None
+    """What the caller may still ask for, once this request is charged for."""
     loaders: Loaders = field(init=False)
     """What is asked for at one level of the document is read at once."""
 

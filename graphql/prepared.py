@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
+from graphql import ASTValidationRule, DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
 
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.incoming import RefusedError, malformed
-from creditdesk.graphql.protection.limits import STANDARD, DocumentLimits, QueryTooComplexError
+from creditdesk.graphql.protection.limits import STANDARD, TRUSTED, DocumentLimits, QueryTooComplexError
 from creditdesk.graphql.protection.rules import rules_of, validated
 from creditdesk.graphql.protection.shape import look
 from creditdesk.graphql.protection.text import check_text, check_variables
@@ -52,17 +52,19 @@ class Documents:
         self.limits = limits
         self._schema = schema
         self._rules = rules_of(limits)
+        self._trusted: dict[str, PreparedDocument] = {}
         self._remembered: OrderedDict[str, PreparedDocument] = OrderedDict()
         self._characters = 0
 
     def prepare(self, text: str) -> PreparedDocument:
         """Return a document, with its errors if it is none, does not fit the schema, or is beyond the limits."""
-        known = self._remembered.get(text)
+        known = self._trusted.get(text) or self._remembered.get(text)
         if known is not None:
-            self._remembered.move_to_end(text)
+            if text in self._remembered:
+                self._remembered.move_to_end(text)
             return known
         try:
-            prepared = self._prepared(text)
+            prepared = self._prepared(text, self.limits, self._rules)
         except QueryTooComplexError as error:
             return PreparedDocument(None, (GraphQLError(error.message, original_error=error),))
         except (RecursionError, ValueError) as error:
@@ -74,18 +76,27 @@ class Documents:
             self._remember(text, prepared)
         return prepared
 
+    def trust(self, text: str) -> PreparedDocument:
+        """Prepare a document from the start, which is held to no limits but that of its cost."""
+        prepared = self._prepared(text, TRUSTED, rules_of(TRUSTED))
+        if not prepared.errors:
+            self._trusted[text] = prepared
+        return prepared
+
     def check_variables(self, variables: Mapping[str, object] | None) -> None:
         """Raise QueryTooComplexError for variables that would take long to read."""
         check_variables(variables, self.limits)
 
-    def _prepared(self, text: str) -> PreparedDocument:
+    def _prepared(
+        self, text: str, limits: DocumentLimits, rules: Sequence[type[ASTValidationRule]]
+    ) -> PreparedDocument:
         # In this order: each step's work is bounded by what the steps before it have let pass.
-        check_text(text, self.limits)
+        check_text(text, limits)
         try:
             document = parse(text)
         except GraphQLError as error:
             return PreparedDocument(None, (error,))
-        errors = look(document, self.limits) or validated(self._schema, document, self._rules, self.limits.errors)
+        errors = look(document, limits) or validated(self._schema, document, rules, limits.errors)
         operations = tuple(node for node in document.definitions if isinstance(node, OperationDefinitionNode))
         return PreparedDocument(document, tuple(errors), operations)
 

@@ -18,6 +18,8 @@ from graphql import (
 )
 from strawberry.printer import print_schema
 
+from creditdesk.graphql.size_directives import with_sizes
+
 AnyNode = TypeVar("AnyNode", bound=Node)
 
 
@@ -44,6 +46,7 @@ def _sorted(node: Node) -> Node:
 def sorted_schema(schema: strawberry.Schema) -> str:
     """Return the schema in the language of GraphQL, with descriptions and directives, everything in order of name."""
     # Strawberry can sort a schema itself, but then cannot print the default of an argument that is an enumeration.
-    definitions = [_sorted(node) for node in parse(print_schema(schema)).definitions]
+    printed = with_sizes(parse(print_schema(schema)).definitions, schema._schema)  # noqa: SLF001 - there is no public way
+    definitions = [_sorted(node) for node in printed]
     head = [node for node in definitions if isinstance(node, SchemaDefinitionNode)]
     return "\n\n".join(print_ast(node) for node in [*head, *_by_name(n for n in definitions if n not in head)]) + "\n"

@@ -19,6 +19,7 @@ from creditdesk.graphql.ids import decode_id, decode_id_of
 from creditdesk.graphql.limit_rules import LimitMutations
 from creditdesk.graphql.nodes import Node, node_of
 from creditdesk.graphql.printing import sorted_schema
+from creditdesk.graphql.rate_limit import RateLimitQueries
 from creditdesk.graphql.request_mutations import RequestMutations
 from creditdesk.graphql.scalars import SCALARS
 from creditdesk.graphql.settings import SettingsMutations
@@ -31,7 +32,7 @@ MAX_NODES = 100
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(HoldQueries, SimulationQueries):
+class Query(HoldQueries, RateLimitQueries, SimulationQueries):
     """The ways in for reading."""
 
     @strawberry.field(description="The caller.", extensions=[requires(Permission.WORKSPACE_READ)])

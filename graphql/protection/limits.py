@@ -1,5 +1,6 @@
 """How much a document may ask for. What is refused here costs little: nothing has been read for it yet."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from creditdesk.graphql.enums import ErrorCode
@@ -9,8 +10,8 @@ from creditdesk.graphql.incoming import RefusedError
 class QueryTooComplexError(RefusedError):
     """The document asks for too much at once. Split it, or ask for fewer items."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(400, ErrorCode.QUERY_TOO_COMPLEX, message)
+    def __init__(self, message: str, extensions: Mapping[str, object] | None = None) -> None:
+        super().__init__(400, ErrorCode.QUERY_TOO_COMPLEX, message, extensions=extensions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,3 +52,14 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, text: str | None
     with pytest.raises(SettingsError, match=r"^CREDITDESK_DOCUMENTS_FILE: ") as refused:
         stored(file)
     assert message in str(refused.value)
+
+
+def test_a_trusted_document_may_be_longer_than_those_of_others(tmp_path: Path) -> None:
+    long = "query Long { viewer {" + "".join(f" a{number}: subject" for number in range(500)) + " } }"
+    documents = Documents(core_schema())
+    assert len(documents.prepare(long).errors) == 1
+    file = tmp_path / "documents.json"
+    file.write_text(json.dumps({"long": long}), encoding="utf-8")
+    stored_documents(load_settings({"CREDITDESK_DOCUMENTS_FILE": str(file)}), documents)
+    assert documents.prepare(long).errors == ()
+    assert len(documents.prepare(long + " ").errors) == 1

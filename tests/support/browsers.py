@@ -26,13 +26,10 @@ from creditdesk.auth.callers import Callers
 from creditdesk.auth.tokens import TokenVerifier
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.db.connections import Database
-from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.endpoint import GraphQLEndpoint
-from creditdesk.graphql.prepared import Documents
-from creditdesk.graphql.schema import core_schema
 from support.databases import FreshDatabase
 from support.issuers import AUDIENCE, URL, Clock, Network
-from support.world import CALLERS, MAX_BODY_BYTES, PLACES, put_place, workspace_slug
+from support.world import CALLERS, MAX_BODY_BYTES, PLACES, boundless, put_place, workspace_slug
 
 PUBLIC_URL = "https://credits.example.com"
 CONSOLE = "https://console.example.com"
@@ -200,7 +197,7 @@ def _app(
         database=database,
         desk=desk,
         callers=browsers.callers,
-        answering=Answering(Documents(core_schema())),
+        answering=boundless(),
         max_body_bytes=MAX_BODY_BYTES,
     )
     app = create_app(

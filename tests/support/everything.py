@@ -156,7 +156,7 @@ def maximal_documents() -> Iterator[tuple[str, dict[str, str]]]:
     """Return documents, each with its variables, that select everything in every way, each object through others."""
     for round_ in range(ROUNDS):
         writer = MaximalDocument(schema, ARGUMENTS, round_, SHALLOW, {"CreditUsage": 2 if round_ == 0 else 1})
-        for root in ("viewer", "workspace"):
+        for root in ("viewer", "workspace", "rateLimit"):
             yield f"query {writer.root(root)}", {}
         for owner in [*NODES, *HOLDS][round_::ROUNDS]:
             yield f"query($id: ID!) {writer.node(owner.split('/')[0].title())}", {"id": IDS[owner]}
@@ -181,7 +181,8 @@ def documents_of_rows(ids: Iterable[str], turns: int = _TURNS) -> Iterator[tuple
             for start in range(0, len(of_type), _MOST_IDS):
                 query = f"query($ids: [ID!]!) {{nodes(ids: $ids) {{__typename ... on {type_name} {text}}}}}"
                 yield query, {"ids": of_type[start : start + _MOST_IDS]}
-    yield f"query {MaximalDocument(schema, ARGUMENTS, 0, lean, turns=True).root('viewer')}", {}
+    for root in ("viewer", "rateLimit"):
+        yield f"query {MaximalDocument(schema, ARGUMENTS, 0, lean, turns=True).root(root)}", {}
 
 
 def furnish(world: World) -> None:

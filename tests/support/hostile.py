@@ -91,3 +91,48 @@ def every_node(document: DocumentNode) -> int:
     counter = Counter()
     visit(document, counter)
     return counter.nodes
+
+
+PAGES = ("", "(first: 2)", "(last: 3)", "(first: $n)", "(first: null, last: $n)", "(first: 7, after: null)")
+SPREADABLE = ("Workspace", "User", "Group", "UserConnection", "GroupConnection")
+
+
+def any_priced_document() -> st.SearchStrategy[str]:
+    """Return documents that fit the schema but for fragments and variables that are not used, with pages in pages."""
+    names = {type_name: [f"{type_name}{number}" for number in range(2)] for type_name in SPREADABLE}
+    order = [name for number in range(2) for name in (f"{type_name}{number}" for type_name in SPREADABLE)]
+    fragments = []
+    for place, name in enumerate(order):
+        later = {of: [one for one in ones if order.index(one) > place] for of, ones in names.items()}
+        body = _priced(name[:-1], later, 2)
+        fragments.append(st.builds("fragment {} on {} {{ {} }}".format, st.just(name), st.just(name[:-1]), body))
+    root = st.builds("viewer {{ workspace {{ {} }} }} nodes(ids: $ids) {{ id }}".format, _priced("Workspace", names, 3))
+    written = st.builds("query($n: Int, $ids: [ID!]!) {{ {} }} {}".format, root, st.tuples(*fragments).map(" ".join))
+    return written.map(_with_aliases)
+
+
+def _priced(type_name: str, spread: dict[str, list[str]], levels: int) -> st.SearchStrategy[str]:
+    leaf = "totalCount" if type_name.endswith("Connection") else "id"
+    choices = [st.just(leaf), st.just(f"... on {type_name} {{ {leaf} }}")]
+    if spread[type_name]:
+        choices.append(st.sampled_from(spread[type_name]).map("...{}".format))
+    if levels > 0:
+        fields: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
+            "Workspace": [("users", "UserConnection", PAGES), ("groups", "GroupConnection", PAGES)],
+            "User": [("groups", "Group", ("",)), ("homeGroup", "Group", ("",))],
+            "Group": [("members", "UserConnection", PAGES)],
+            "UserConnection": [("nodes", "User", ("",)), ("edges { node", "User", ("",))],
+            "GroupConnection": [("nodes", "Group", ("",))],
+        }
+        for field, of, arguments in fields[type_name]:
+            opening = st.builds(
+                "@{}{} {{ {}".format, st.just(field), st.sampled_from(arguments), _priced(of, spread, levels - 1)
+            )
+            choices.append(opening.map(lambda text, field=field: text + " }" * (2 if "{" in field else 1)))  # type: ignore[misc]
+    return st.lists(st.one_of(choices), min_size=1, max_size=3).map(" ".join)
+
+
+def _with_aliases(text: str) -> str:
+    """Give each field a name of its own, where a `@` stands, so that none has to be merged with another."""
+    first, *others = text.split("@")
+    return first + "".join(f"a{number}: {other}" for number, other in enumerate(others))

@@ -332,6 +332,11 @@ def _viewer(_world: World, _owner: Owner) -> dict[str, Any]:
     return {}
 
 
+@_on("rateLimit", "", "")
+def _rate_limit(_world: World, _owner: Owner) -> dict[str, Any]:
+    return {}
+
+
 @_on("node", "$input: ID!", "(id: $input)")
 def _node(_world: World, _owner: Owner) -> Any:
     return shown_id("Workspace", workspace_id("acme"))

@@ -49,6 +49,7 @@ from creditdesk.credits.usage_events import MAX_BATCH, record_usage
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.batched_reads import BATCHES
+from creditdesk.graphql.charging import Charging
 from creditdesk.graphql.endpoint import GraphQLEndpoint
 from creditdesk.graphql.event_stream import EventStreams
 from creditdesk.graphql.execution.executor import PlannedExecutor
@@ -57,6 +58,7 @@ from creditdesk.graphql.live import Live
 from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.protection.limits import TRUSTED
 from creditdesk.graphql.schema import core_schema, schema
+from creditdesk.graphql.stored_documents import StoredDocuments
 from creditdesk.graphql.streams import Streams
 from creditdesk.graphql.subscribers import Subscribers
 from support.databases import FreshDatabase
@@ -76,6 +78,7 @@ SPRING_FORWARD = datetime(2026, 3, 29, tzinfo=UTC)
 """A day of 23 hours in Berlin."""
 MAX_BODY_BYTES = 2_000_000
 MOST_SUBSCRIPTIONS = 20
+BOUNDLESS = 2**31 - 1
 NO_GROUP = UUID(int=0)
 
 _NAMESPACE = UUID("0b9f6f0e-90a0-4f0f-8f0a-7d1c1c3a5e55")
@@ -485,7 +488,10 @@ class World:
     async def answering(self, caller: str, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         response = await self.posting(caller, query, variables)
         assert response.status_code == 200, response.text
-        return cast("dict[str, Any]", response.json())
+        answer = cast("dict[str, Any]", response.json())
+        # What it cost differs from one request to the next.
+        assert set(answer.pop("extensions", {})) == ({"cost"} if "data" in answer else set())
+        return answer
 
     def answer(self, caller: str, query: str, **variables: Any) -> dict[str, Any]:
         """Return the whole answer, errors and all."""
@@ -587,14 +593,16 @@ def _authenticator(database: Database, site: Site) -> Authenticator:
     return Authenticator(verifier=site.verifier, database=database)
 
 
-def _verifying_endpoint(
-    database: Database, callers: Callers, executor: str = EXECUTOR
-) -> tuple[GraphQLEndpoint, Streams]:
+def boundless(stored: StoredDocuments | None = None, *, executor: str = EXECUTOR) -> Answering:
+    """Return what answers documents that are giants, made to select everything."""
+    charging = Charging(core_schema(), TRUSTED, most_cost=BOUNDLESS, capacity=BOUNDLESS, per_second=BOUNDLESS)
+    plans = PlannedExecutor(schema, BATCHES, compile_at=1) if executor == "planned" else None
+    return Answering(Documents(core_schema(), TRUSTED), charging=charging, stored=stored, plans=plans)
+
+
+def _verifying_endpoint(database: Database, callers: Callers, answering: Answering) -> tuple[GraphQLEndpoint, Streams]:
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     live = Live.over(database, lambda: datetime.now(UTC))
-    plans = PlannedExecutor(schema, BATCHES, compile_at=1) if executor == "planned" else None
-    # The documents of these tests are giants, made to select everything.
-    answering = Answering(Documents(core_schema(), TRUSTED), plans=plans)
     subscribers = Subscribers(most_per_caller=MOST_SUBSCRIPTIONS)
     streams = Streams(database=database, desk=desk, answering=answering, live=live, subscribers=subscribers)
     endpoint = GraphQLEndpoint(
@@ -610,13 +618,13 @@ def _verifying_endpoint(
 
 def another_endpoint(database: Database, site: Site) -> GraphQLEndpoint:
     """Return the endpoint of another server, with a pool and a memory of tokens of its own."""
-    return _verifying_endpoint(database, Callers(_authenticator(database, site)))[0]
+    return _verifying_endpoint(database, Callers(_authenticator(database, site)), boundless())[0]
 
 
 @contextmanager
 def without_plans(world: World) -> Iterator[World]:
     """Put an endpoint before the same world that makes every answer by the stock executor."""
-    endpoint, streams = _verifying_endpoint(world.database, world.callers, "stock")
+    endpoint, streams = _verifying_endpoint(world.database, world.callers, boundless(executor="stock"))
     http = httpx.AsyncClient(transport=httpx.ASGITransport(endpoint), base_url="http://test")
     try:
         yield replace(world, endpoint=endpoint, streams=streams, http=http)
@@ -625,8 +633,10 @@ def without_plans(world: World) -> Iterator[World]:
 
 
 @contextmanager
-def world_of(fresh: FreshDatabase, fill: Callable[[Database], Any] = _fill) -> Iterator[World]:
-    """Fill a database, and put the endpoint before it."""
+def world_of(
+    fresh: FreshDatabase, fill: Callable[[Database], Any] = _fill, answering: Answering | None = None
+) -> Iterator[World]:
+    """Fill a database, and put the endpoint before it, without limits unless `answering` has some."""
     with asyncio.Runner() as runner:
         database = Database(fresh.server_dsn)
 
@@ -636,7 +646,7 @@ def world_of(fresh: FreshDatabase, fill: Callable[[Database], Any] = _fill) -> I
             await fill(database)
             authenticator = _authenticator(database, site)
             callers = Callers(authenticator)
-            endpoint, streams = _verifying_endpoint(database, callers)
+            endpoint, streams = _verifying_endpoint(database, callers, answering or boundless())
             http = httpx.AsyncClient(transport=httpx.ASGITransport(endpoint), base_url="http://test")
             return World(fresh, site, runner, database, authenticator, callers, endpoint, streams, http)
 

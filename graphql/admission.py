@@ -1,0 +1,29 @@
+"""What is known of an operation that is about to be executed, and who may still refuse it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from graphql import OperationDefinitionNode
+
+from creditdesk.graphql.context import Context
+from creditdesk.graphql.incoming import GraphQLRequest
+from creditdesk.graphql.prepared import PreparedDocument
+
+Extensions: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An operation whose document fits the schema and whose variables fit the operation, about to be executed."""
+
+    request: GraphQLRequest
+    prepared: PreparedDocument
+    operation: OperationDefinitionNode
+    variables: Mapping[str, Any]
+    """As the resolvers will get them: coerced, with their defaults."""
+    context: Context
+
+
+Check: TypeAlias = Callable[[Admission], Awaitable[Extensions | None]]
+"""Raises RefusedError, and nothing is executed; or returns what the answer's `extensions` say of it."""
