@@ -142,7 +142,13 @@ def app_from_settings(settings: Settings) -> Starlette:
     planned = settings.executor == "planned"
     plans = PlannedExecutor(schema, BATCHES, note=metrics.count_execution) if planned else None
     stored = stored_documents(settings, documents)
-    answering = Answering(documents, charging=charging(settings), stored=stored, plans=plans)
+    answering = Answering(
+        documents,
+        charging=charging(settings),
+        stored=stored,
+        plans=plans,
+        seconds=settings.request_timeout_seconds,
+    )
     subscribers = Subscribers(most_per_caller=settings.max_subscriptions)
     streams = Streams(database=database, desk=desk, answering=answering, live=live, subscribers=subscribers)
     endpoint = GraphQLEndpoint(

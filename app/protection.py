@@ -10,7 +10,13 @@ from creditdesk.graphql.schema import core_schema
 
 def document_limits(settings: Settings) -> DocumentLimits:
     """Return what a document may have."""
-    return replace(STANDARD, tokens=settings.max_tokens, depth=settings.max_depth, aliases=settings.max_aliases)
+    return replace(
+        STANDARD,
+        tokens=settings.max_tokens,
+        depth=settings.max_depth,
+        aliases=settings.max_aliases,
+        is_introspection_allowed=settings.introspection == "on",
+    )
 
 
 def charging(settings: Settings) -> Charging:

@@ -1,6 +1,10 @@
 """The settings of what documents may have, and of what callers may spend."""
 
-from pydantic import BaseModel, Field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from creditdesk.app.setting_values import lower
 
 
 class ProtectionSettings(BaseModel):
@@ -31,4 +35,10 @@ class ProtectionSettings(BaseModel):
         ge=1,
         le=2**31 - 1,
         description="What a caller may spend in each second, in the long run",
+    )
+    request_timeout_seconds: int = Field(
+        30, alias="CREDITDESK_REQUEST_TIMEOUT_SECONDS", ge=1, le=3600, description="The longest an operation may take"
+    )
+    introspection: Annotated[Literal["on", "off"], BeforeValidator(lower)] = Field(
+        "on", alias="CREDITDESK_INTROSPECTION", description="`on`: whoever has a token may ask for the schema"
     )

@@ -1,7 +1,7 @@
 """Answers GraphQL requests, whichever way they come: the one place where an operation is admitted and executed."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeGuard, cast
 
 from graphql import ExecutionResult, Executor, GraphQLError, OperationDefinitionNode, OperationType
@@ -17,8 +17,11 @@ from creditdesk.graphql.execution.executor import Asked, PlannedExecutor
 from creditdesk.graphql.guards import permitting
 from creditdesk.graphql.incoming import GraphQLRequest, RefusedError, malformed
 from creditdesk.graphql.prepared import Documents, PreparedDocument
+from creditdesk.graphql.protection.deadline import within
 from creditdesk.graphql.schema import core_schema, schema
 from creditdesk.graphql.stored_documents import StoredDocuments, console_documents
+
+LONGEST_SECONDS = 30.0
 
 IsAwaitable: TypeAlias = Callable[[Any], TypeGuard[Awaitable[Any]]]
 
@@ -58,29 +61,51 @@ class Answering:
         stored: StoredDocuments | None = None,
         plans: PlannedExecutor | None = None,
         charging: Charging | None = None,
+        seconds: float = LONGEST_SECONDS,
     ) -> None:
         self._documents = documents
         self._charging = charging or Charging(core_schema(), documents.limits)
         self._stored = stored or StoredDocuments(console_documents().values())
         self._checks = checks
         self._plans = plans
+        self._seconds = seconds
 
     async def answer(
-        self, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType] = READ_OR_CHANGE
+        self,
+        request: GraphQLRequest,
+        context: Context,
+        allowed: frozenset[OperationType] = READ_OR_CHANGE,
+        *,
+        gone: Callable[[], Awaitable[object]] | None = None,
     ) -> Answer:
-        """Execute an operation and return the whole answer; raise only what a check fails with, such as no database."""
+        """Execute an operation and return the whole answer.
+
+        Raise only what a check fails with, such as no database, or HungUpError if `gone` returns while a query runs.
+        """
         try:
-            return await self.executed(await self.admitted(request, context, allowed), context)
+            return await self.executed(await self.admitted(request, context, allowed), context, gone=gone)
         except RefusedError as error:
             return refusal(error)
         except RequestErrors as errors:
             return errors.answer
 
-    async def executed(self, admitted: Admitted, context: Context) -> Answer:
-        """Execute a query or a mutation that was admitted, and return the whole answer."""
-        written = await self._followed(admitted.executor, admitted.prepared, context)
-        result = ExecutionResult(written) if written is not None else await _executed(admitted.executor)
+    async def executed(
+        self, admitted: Admitted, context: Context, *, gone: Callable[[], Awaitable[object]] | None = None
+    ) -> Answer:
+        """Execute a query or a mutation that was admitted, and return the whole answer, in the time that there is."""
+        # A mutation is brought to its end also for whoever hung up: they may ask again whether it was made.
+        is_query = admitted.executor.operation.operation is OperationType.QUERY
+        work = self._result(admitted, context)
+        try:
+            result = await within(self._seconds, work, gone=gone if is_query else None)
+        except TimeoutError as error:
+            late = ExecutionResult(None, [GraphQLError(ErrorCode.TIMEOUT.value, original_error=error)])
+            return replace(shown_result(late, admitted.extensions), status=503)
         return shown_result(result, admitted.extensions)
+
+    async def _result(self, admitted: Admitted, context: Context) -> ExecutionResult:
+        written = await self._followed(admitted.executor, admitted.prepared, context)
+        return ExecutionResult(written) if written is not None else await _executed(admitted.executor)
 
     async def _followed(
         self, executor: Executor[Any], prepared: PreparedDocument, context: Context

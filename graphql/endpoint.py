@@ -1,6 +1,6 @@
 """The HTTP endpoint: a bearer token and a GraphQL request in, JSON out, whatever comes in."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 import orjson
@@ -23,6 +23,7 @@ from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.event_stream import Asked, EventStreams
 from creditdesk.graphql.incoming import RefusedError, malformed, request_of_json, request_of_parameters
 from creditdesk.graphql.media_types import GRAPHQL_RESPONSE, JSON, is_json, negotiated, prefers_events
+from creditdesk.graphql.protection.deadline import HungUpError
 from creditdesk.graphql.streams import ANY, READ_AND_WATCH
 
 METHODS = ("GET", "HEAD", "POST")
@@ -76,7 +77,7 @@ class GraphQLEndpoint:
                 answer = streamed
             else:
                 answer = await self._answered(request, media_type, headers)
-        except ClientDisconnect:
+        except (ClientDisconnect, HungUpError):
             return
         except RefusedError as error:
             answer = refusal(error)
@@ -96,7 +97,8 @@ class GraphQLEndpoint:
         if media_type is None and request.method in METHODS:
             raise malformed(f"The answer is of type {JSON} or {GRAPHQL_RESPONSE}: accept one of them.", 406)
         asked = await self._asked(request, headers, READ, READ_OR_CHANGE)
-        return await self._answering.answer(asked.request, self._context(asked.caller.principal), asked.allowed)
+        context = self._context(asked.caller.principal)
+        return await self._answering.answer(asked.request, context, asked.allowed, gone=_gone(request))
 
     async def _asked(
         self,
@@ -140,6 +142,16 @@ class GraphQLEndpoint:
         if size > self._max_body_bytes:
             raise RefusedError(413, ErrorCode.PAYLOAD_TOO_LARGE)
         return b"".join(chunks)
+
+
+def _gone(request: Request) -> Callable[[], Awaitable[None]]:
+    """Return what waits until the client has hung up, once its request is read."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return gone
 
 
 def _listed(request: Request, name: str) -> str | None:

@@ -33,6 +33,7 @@ from creditdesk.credits.request_rules import CreditRequest
 from creditdesk.credits.series import Interval, Series
 from creditdesk.credits.usage import Breakdown, BreakdownRows, Cell, UsageQuery
 from creditdesk.db.connections import Connection
+from creditdesk.graphql.protection.deadline import read_within
 
 Question = TypeVar("Question", bound=Hashable)
 Subject = TypeVar("Subject", bound=Hashable)
@@ -45,12 +46,29 @@ RequestsQuestion = tuple[LimitScope, RequestFilter, Window]
 class DataLoader(dataloader.DataLoader[Subject, Answer]):
     """A loader whose answers outlive whoever asked first.
 
-    Where a field fails, graphql-core cancels its siblings. What these wait for, others may be waiting for too.
+    Where a field fails, graphql-core cancels its siblings. What these wait for, others may be waiting for too. It ends
+    with the operation.
     """
+
+    def __init__(self, load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
+        async def load(keys: list[Subject]) -> Sequence[Answer]:
+            read_within(asyncio.current_task())
+            return await load_fn(keys)
+
+        super().__init__(load_fn=load)
 
     def load(self, key: Subject) -> Awaitable[Answer]:
         """Return the answer for a key, read together with the others of this moment."""
-        return asyncio.shield(super().load(key))
+        answer = super().load(key)
+        if isinstance(answer, asyncio.Future):
+            answer.add_done_callback(_noticed)
+        return asyncio.shield(answer)
+
+
+def _noticed(answer: "asyncio.Future[object]") -> None:
+    """Take note of an error that nobody waits for any more: a statement that was cancelled."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 class _Grouped(Generic[Question, Subject, Answer]):
@@ -87,6 +105,7 @@ class Together(Generic[Question, Subject, Answer]):
         """Return each subject's answer."""
         if question not in self._rounds:
             self._rounds[question] = ({}, asyncio.create_task(self._read(question)))
+            read_within(self._rounds[question][1])
         asked, reading = self._rounds[question]
         asked.update(dict.fromkeys(subjects))
         found = await asyncio.shield(reading)

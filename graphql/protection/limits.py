@@ -38,6 +38,7 @@ class DocumentLimits:
     """How much work it may be to see that fields under one name can be merged."""
     errors: int = 20
     """After so many a document is not looked at further."""
+    is_introspection_allowed: bool = True
 
     @property
     def lines(self) -> int:

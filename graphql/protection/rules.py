@@ -7,6 +7,7 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
     OverlappingFieldsCanBeMergedRule,
     ValidationContext,
     specified_rules,
@@ -32,7 +33,8 @@ def rules_of(limits: DocumentLimits) -> tuple[type[ASTValidationRule], ...]:
             self.rule_context.remaining_complexity_budget = limits.comparisons
 
     standard = (OverlappingFields if rule is OverlappingFieldsCanBeMergedRule else rule for rule in specified_rules)
-    return (*standard, MaybeNullValidationRule, OneOfInputValidationRule)
+    closed = () if limits.is_introspection_allowed else (NoSchemaIntrospectionCustomRule,)
+    return (*standard, MaybeNullValidationRule, OneOfInputValidationRule, *closed)
 
 
 def validated(

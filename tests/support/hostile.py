@@ -1,5 +1,7 @@
 """Documents written to hurt: nested fragments, aliases, directives, lists, and texts that are hardly documents."""
 
+import json
+
 from graphql import DocumentNode, Node, visit
 from graphql.language import Visitor
 from hypothesis import strategies as st
@@ -136,3 +138,74 @@ def _with_aliases(text: str) -> str:
     """Give each field a name of its own, where a `@` stands, so that none has to be merged with another."""
     first, *others = text.split("@")
     return first + "".join(f"a{number}: {other}" for number, other in enumerate(others))
+
+
+def any_hostile_request() -> st.SearchStrategy[bytes]:
+    """Return bodies of at most 256 KiB: a unit many times over in some surroundings, fragments, and large variables."""
+    units = [
+        " viewer{subject}", " subject", " a%:subject", " u%", " x", " users(first:1){totalCount}", " ...f%", " ...f0",
+        " a%:users(first:$n){nodes{id}}", " ... on Query{viewer{subject}}", " ... on Viewer{a%:subject}", " id:1",
+        " __typename @skip(if:true)", " @a", " 1", ' "x"', " {a:1}", "[", "{", "(", '"', '"""', "#\n", "\n", " ", ",",
+        "...", "\\n", "\U0001f600", " $v%:Int", " x%:1", "{a", " node(id:1){id}", " workspace{name id slug}", "1", "e",
+        " usage(range:{preset:TODAY}){credits}", " fragment g% on Query{x}",
+    ]  # fmt: skip
+    around = [
+        ("{", "}"), ("{viewer{", "}}"), ("{viewer{workspace{", "}}}"), ("query($n:Int){viewer{workspace{", "}}}"),
+        ("query(", "){x}"), ("{nodes(ids:[", "]){id}}"), ("{workspace(by:{", "}){id}}"), ("{node(id:1", "){id}}"),
+        ("{viewer", "{subject}}"), ("", ""), ('{node(id:"', '"){id}}'), ('{node(id:"""', '"""){id}}'),
+        ("{node(id:", "){id}}"), ("{...f0} ", ""), ("#", "{x}"),
+    ]  # fmt: skip
+    counts = st.sampled_from([1, 3, 20, 50, 90, 160, 240, 320, 480, 960, 1500, 5000, 30_000, 260_000])
+
+    def written(surroundings: tuple[str, str], parts: list[tuple[str, int]], chain: str) -> str:
+        body = "".join(unit.replace("%", str(number)) for unit, count in parts for number in range(count))
+        return (surroundings[0] + body + surroundings[1] + chain)[: MOST_CHARACTERS - 1000]
+
+    document = st.builds(
+        written,
+        st.sampled_from(around),
+        st.lists(st.tuples(st.sampled_from(units), counts), min_size=1, max_size=3),
+        _chains(),
+    )
+    return st.builds(_body, document, _large_variables())
+
+
+def _chains() -> st.SearchStrategy[str]:
+    """Return fragments that spread one another, once, twice, or in circles, with something beside it."""
+    besides = [
+        "",
+        "viewer{subject}",
+        "a:viewer{subject}",
+        "viewer{workspace{users{nodes{id}}}}",
+        "x y z",
+        "viewer{...g}",
+    ]
+
+    def chain(levels: int, times: int, beside: str, last: str) -> str:
+        links = (f" fragment f{n} on Query{{{beside}{f' ...f{n + 1}' * times}}}" for n in range(levels))
+        return "".join(links) + f" fragment f{levels} on Query{{{last}}}"
+
+    return st.just("") | st.builds(
+        chain,
+        st.sampled_from([1, 20, 60, 95, 150]),
+        st.integers(1, 3),
+        st.sampled_from(besides),
+        st.sampled_from(["x", "viewer{subject}", "...f0"]),
+    )
+
+
+def _large_variables() -> st.SearchStrategy[dict[str, object] | None]:
+    leaves: list[object] = ["a", 1, None, {}, [], {"a": 1}, [[1]], ["x"] * 1000]
+    lists = st.builds(
+        lambda one, count: [one] * count, st.sampled_from(leaves), st.sampled_from([1, 100, 1000, 2000, 60_000])
+    )
+    return st.none() | st.builds(lambda name, value: {name: value}, st.sampled_from(["n", "ids", "input"]), lists)
+
+
+def _body(document: str, variables: dict[str, object] | None) -> bytes:
+    """Return a body of JSON, without the variables where it would be too long with them."""
+    for given in (variables, None):
+        body = json.dumps({"query": document, "variables": given}, ensure_ascii=False).encode("utf-8", "replace")
+        if len(body) <= MOST_CHARACTERS:
+            return body
+    return json.dumps({"query": document[: MOST_CHARACTERS // 8]}).encode()

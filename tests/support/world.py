@@ -593,11 +593,11 @@ def _authenticator(database: Database, site: Site) -> Authenticator:
     return Authenticator(verifier=site.verifier, database=database)
 
 
-def boundless(stored: StoredDocuments | None = None, *, executor: str = EXECUTOR) -> Answering:
+def boundless(stored: StoredDocuments | None = None, *, executor: str = EXECUTOR, seconds: float = 60) -> Answering:
     """Return what answers documents that are giants, made to select everything."""
     charging = Charging(core_schema(), TRUSTED, most_cost=BOUNDLESS, capacity=BOUNDLESS, per_second=BOUNDLESS)
     plans = PlannedExecutor(schema, BATCHES, compile_at=1) if executor == "planned" else None
-    return Answering(Documents(core_schema(), TRUSTED), charging=charging, stored=stored, plans=plans)
+    return Answering(Documents(core_schema(), TRUSTED), charging=charging, stored=stored, plans=plans, seconds=seconds)
 
 
 def _verifying_endpoint(database: Database, callers: Callers, answering: Answering) -> tuple[GraphQLEndpoint, Streams]:
