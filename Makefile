@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## Run the tests; ARGS="tests/credits -k zones" are pytest's
 	@exec $(BIN)/pytest $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.dev ## Run the tests that take minutes: a long load on holds while the database is killed
+soak: $(VENV)/.dev ## Run the tests that take minutes: holds while the database is killed, a thousand subscriptions
 	@exec $(BIN)/pytest -m soak $(ARGS)
 
 .PHONY: fmt

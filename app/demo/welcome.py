@@ -18,6 +18,7 @@ _QUERY = (
 )
 
 
+_WATCH = "subscription { budgetChanged { product used held remaining } }"
 _HOLD = {
     "source": "demo",
     "id": "call-1",
@@ -45,6 +46,12 @@ def ready(demo: Demo) -> str:
     said = {"graphql": demo.url, "issuer": demo.issuer.url, "database": demo.dsn, "tokens": dict(demo.tokens)}
     said["signIn"] = f"{demo.public_url}{LOGIN}"
     return json.dumps(said, indent=2) + "\n"
+
+
+def _watching(demo: Demo) -> list[str]:
+    token = f"authorization: Bearer {demo.tokens['ADMIN']}"
+    headers = ("content-type: application/json", "accept: text/event-stream", token)
+    return ["curl", "-sN", demo.url, *(part for header in headers for part in ("-H", header))]
 
 
 def _holding(demo: Demo) -> list[str]:
@@ -76,6 +83,9 @@ def welcome(demo: Demo) -> str:
         "",
         "May this call be made? A gateway sets credits aside before it:",
         shlex.join([*_holding(demo), "-d", json.dumps(_HOLD)]),
+        "",
+        "Whom that is held for sees it at once, in a budget that is told as it changes; Ctrl-C ends that:",
+        shlex.join([*_watching(demo), "-d", json.dumps({"query": _WATCH})]),
         "",
         "Ctrl-C ends it; the data stays.",
     ]

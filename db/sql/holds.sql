@@ -4,19 +4,36 @@ h.id, h.source, h.external_id, h.user_id, h.group_id, h.product, h.model, h.amou
 h.ended_at, h.settled_amount, h.overage, h.rate_ids, h.passed_soft, h.request_hash, h.settlement_hash, h.refusal
 
 -- name: place_holds
+-- tells: outbox
 -- Place holds, all that came together in one transaction; a row with nth 0 says that the rules have changed meanwhile.
+WITH placed AS MATERIALIZED (
+  SELECT p.nth, p.is_new, p.placed
+  FROM place_holds(
+    %(workspace_id)s::uuid, %(now)s::timestamptz, %(version)s::bigint,
+    %(ids)s::uuid[], %(hashes)s::uuid[], %(sources)s::text[], %(external_ids)s::text[], %(users)s::uuid[],
+    %(groups)s::uuid[], %(products)s::text[], %(models)s::text[], %(amounts)s::bigint[], %(until)s::bigint[],
+    %(rates)s::text[], %(firsts)s::integer[], %(lasts)s::integer[],
+    %(known)s::boolean, %(balance_kinds)s::integer[], %(balance_scopes)s::uuid[], %(balance_days)s::date[],
+    %(balance_shared)s::boolean[],
+    %(control_balances)s::integer[], %(control_amounts)s::bigint[], %(control_hard)s::boolean[],
+    %(control_limits)s::uuid[]
+  ) AS p
+),
+told AS (
+  INSERT INTO outbox (workspace_id, written_at, kind, users, groups)
+  SELECT %(workspace_id)s::uuid, %(now)s::timestamptz, 'HOLDS', array_agg(a.user_id), array_agg(a.group_id)
+  FROM unnest(%(users)s::uuid[], %(groups)s::uuid[]) WITH ORDINALITY AS a(user_id, group_id, n)
+  -- What was simply granted has no row; what was there before has one that is not new.
+  WHERE NOT EXISTS (
+    SELECT
+    FROM placed AS p
+    WHERE p.nth = 0 OR (p.nth = a.n AND NOT p.is_new)
+  )
+  HAVING count(*) > 0
+)
 SELECT p.nth, p.is_new,
   -- include hold_columns
-FROM place_holds(
-  %(workspace_id)s::uuid, %(now)s::timestamptz, %(version)s::bigint,
-  %(ids)s::uuid[], %(hashes)s::uuid[], %(sources)s::text[], %(external_ids)s::text[], %(users)s::uuid[],
-  %(groups)s::uuid[], %(products)s::text[], %(models)s::text[], %(amounts)s::bigint[], %(until)s::bigint[],
-  %(rates)s::text[], %(firsts)s::integer[], %(lasts)s::integer[],
-  %(known)s::boolean, %(balance_kinds)s::integer[], %(balance_scopes)s::uuid[], %(balance_days)s::date[],
-  %(balance_shared)s::boolean[],
-  %(control_balances)s::integer[], %(control_amounts)s::bigint[], %(control_hard)s::boolean[],
-  %(control_limits)s::uuid[]
-) AS p
+FROM placed AS p
 CROSS JOIN LATERAL (SELECT (p.placed).*) AS h;
 
 -- name: holds_by_id

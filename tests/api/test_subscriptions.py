@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +13,8 @@ from creditdesk.credits import watching
 from creditdesk.credits.amounts import MICRO, parse_credits
 from creditdesk.credits.changes import Topic
 from creditdesk.credits.event_rules import UsageEvent, UserBy
+from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.hold_rules import HoldRequest
 from creditdesk.db.connections import Database
 from support.databases import FreshDatabase
 from support.manifest import manifest
@@ -233,6 +235,55 @@ def test_a_budget_is_told_at_once_and_whenever_it_is_another_one(world: World) -
 
     with_feed(world, talk)
     world.sql("DELETE FROM credit_limit WHERE scope = 'USER' RETURNING 1")
+
+
+def test_what_is_held_and_given_back_is_told(world: World) -> None:
+    async def talk() -> list[str]:
+        desk = HoldDesk(world.database, lambda: datetime.now(UTC))
+        async with watching_as(world, ["ANALYST"], BUDGETS) as [anna]:
+            told = [(await budget(anna))["held"]]
+            request = HoldRequest(
+                "gateway", str(uuid4()), UserBy(id=user_id("anna")), "chat", "large", amount=3 * MICRO
+            )
+            hold = await desk.place(workspace_id("acme"), request)
+            told.append((await budget(anna))["held"])
+            await desk.release(workspace_id("acme"), hold.id)
+            told.append((await budget(anna))["held"])
+            return told
+
+    assert with_feed(world, talk) == ["0", "3", "0"]
+
+
+def test_a_budget_is_told_when_its_limit_ends_by_itself(world: World) -> None:
+    """Nobody changes anything then: the subscription looks at the moment that it knows of."""
+    bill = shown_id("User", user_id("bill"))
+    query = """
+    mutation($user: ID!, $until: DateTime!) { setLimit(input: {
+      target: {user: {id: $user}}, value: {amount: "7"}, expiresAt: $until}) { __typename } }"""
+
+    async def talk() -> list[Any]:
+        async with watching_as(world, ["BILLING"], BUDGETS) as [client]:
+            told = [(await budget(client))["limit"]]
+            until_then = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+            await world.answering("OWNER", query, {"user": bill, "until": until_then})
+            told += [(await budget(client))["limit"], (await budget(client))["limit"]]
+            return told
+
+    assert with_feed(world, talk) == [{"amount": "100"}, {"amount": "7"}, {"amount": "100"}]
+
+
+@pytest.mark.parametrize("query", [USAGE, REQUESTS], ids=["usage", "requests"])
+def test_who_cannot_be_told_of_everything_is_told_to_read_anew(world: World, query: str) -> None:
+    async def talk() -> list[Any]:
+        async with watching_as(world, ["OWNER", "MEMBER"], query) as clients:
+            for watched in world.streams.live.feed._watched.values():  # noqa: SLF001 - what hours of absence come to
+                for one in watched.everybody():
+                    one.lost_track()
+            return [await client.hear() for client in clients]
+
+    for message in with_feed(world, talk):
+        assert (message["type"], message["id"]) == ("error", "1")
+        assert [error["extensions"]["code"] for error in message["payload"]] == ["CHANGES_MISSED"]
 
 
 def test_a_burst_is_told_in_few_and_ends_with_the_latest(world: World) -> None:

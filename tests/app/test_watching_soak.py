@@ -1,0 +1,178 @@
+"""A minute of a thousand idle and a hundred busy subscriptions on one server: `make soak`."""
+
+import asyncio
+import resource
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+import httpx
+import pytest
+
+from creditdesk.app.demo.issuer import DemoIssuer
+from creditdesk.credits.amounts import format_credits, parse_credits
+from creditdesk.graphql import websocket
+from support.databases import FreshDatabase
+from support.issuers import ANA, AUDIENCE, CONSOLE
+from support.processes import RunningProcess, running, served
+from support.watchers import OWN_BUDGET, USAGE, Town, Watcher, watcher
+
+SECONDS = 60
+IDLE, BUSY = 1000, 100
+GROUPS = ["red", "blue", "green", "gold"]
+FILES = 8192
+MOST_GROWTH = 1.05
+"""How much of the memory that it had at half-time the server may have at the end: what is freed is kept for a while."""
+
+
+@pytest.fixture
+def issuer() -> Iterator[DemoIssuer]:
+    issuers: list[DemoIssuer] = []
+
+    def app_at(url: str) -> object:
+        issuers.append(DemoIssuer(url, AUDIENCE, persons=[ANA], clients=[CONSOLE]))
+        return issuers[0].app()
+
+    with served(app_at):
+        yield issuers[0]
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process and its children open as many connections as are needed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, FILES), hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def memory_of(server: RunningProcess) -> int:
+    """Return the server's resident memory, in KiB."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
+class Crowd:
+    """Everybody who watches, by what they are told."""
+
+    def __init__(self, town: Town, url: str, stack: AsyncExitStack) -> None:
+        self.town = town
+        self.url = url
+        self.stack = stack
+        self.idle: list[Watcher] = []
+        self.budgets: dict[str, Watcher] = {}
+        self.own: dict[str, Watcher] = {}
+        self.owners: list[Watcher] = []
+        self.managers: dict[str, Watcher] = {}
+        self.slow: Watcher | None = None
+
+    async def come(self, busy: list[str], idle: list[str]) -> None:
+        """Let 60 watch their own budgets and 20 their own usage, 12 owners everybody's, 8 managers their groups'."""
+        for name in idle:
+            self.idle.append(await self._one(self.town.token(name, "member"), OWN_BUDGET))
+        for name in busy[:60]:
+            self.budgets[name] = await self._one(self.town.token(name, "member"), OWN_BUDGET)
+        for name in busy[60:80]:
+            self.own[name] = await self._one(self.town.token(name, "member"), USAGE)
+        for _ in range(12):
+            self.owners.append(await self._one(self.town.token("olga", "owner"), USAGE))
+        for nth in range(8):
+            group = GROUPS[nth % len(GROUPS)]
+            token = self.town.token(f"manager{nth}", "group_manager", managed_groups=[group])
+            self.managers[f"{nth} {group}"] = await self._one(token, USAGE)
+        self.slow = await self._one(self.town.token(busy[0], "member"), OWN_BUDGET)
+
+    async def _one(self, token: str, query: str) -> Watcher:
+        return await self.stack.enter_async_context(watcher(self.url, token, query))
+
+
+async def load(crowd: Crowd, busy: list[str], server: RunningProcess) -> tuple[Counter[str], list[int]]:
+    """Report uses of the busy ones for a minute; return what each used, and the memory along the way."""
+    random, used, memory = Random(7), Counter[str](), list[int]()  # noqa: S311 - dice, not a secret
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+        while loop.time() - begun < SECONDS:
+            batch = [(random.choice(busy), random.randrange(1, 9_000_000)) for _ in range(20)]
+            events = [crowd.town.event(name, format_credits(amount)) for name, amount in batch]
+            await crowd.town.record(http, crowd.url, events)
+            for name, amount in batch:
+                used[name] += amount
+            if loop.time() - begun > len(memory) * SECONDS / 60:
+                memory.append(memory_of(server))
+            await asyncio.sleep(0.05)
+    return used, memory
+
+
+def total(watching: Watcher) -> int:
+    return sum(parse_credits(tick["credits"]) for tick in watching.told)
+
+
+async def settled(holds: list[tuple[str, Watcher, int]], summed: bool) -> None:  # noqa: FBT001 - of a test's own
+    """Wait until each was told of all that is theirs."""
+    async with asyncio.timeout(60):
+        for name, watching, expected in holds:
+            while (total(watching) if summed else parse_credits(watching.told[-1]["used"])) < expected:
+                assert watching.code is None, (name, watching.code)
+                watching.more.clear()
+                await watching.more.wait()
+
+
+async def soak(town: Town, server: RunningProcess, dsn: str) -> None:
+    busy = [f"busy{nth}" for nth in range(BUSY)]
+    idle = [f"idle{nth}" for nth in range(IDLE)]
+    managers = [f"manager{nth}" for nth in range(8)]
+    await town.build(dsn, ["olga", *managers, *busy, *idle], GROUPS)
+    async with AsyncExitStack() as stack:
+        crowd = Crowd(town, server.url, stack)
+        await crowd.come(busy, idle)
+        for one in [*crowd.idle, *crowd.budgets.values()]:
+            await one.until(1)
+        assert crowd.slow is not None
+        await crowd.slow.until(1)
+        crowd.slow.connection.transport.pause_reading()
+        used, memory = await load(crowd, busy, server)
+        # Each event reaches exactly those who may see it, once: sums that are too large are found as well.
+        by_group = Counter[str]()
+        for name, amount in used.items():
+            by_group[town.group_of[name]] += amount
+        await settled([(name, one, used[name]) for name, one in crowd.budgets.items()], summed=False)
+        sums = [(name, one, used[name]) for name, one in crowd.own.items()]
+        sums += [("olga", one, used.total()) for one in crowd.owners]
+        sums += [(name, one, by_group[name.split()[1]]) for name, one in crowd.managers.items()]
+        await settled(sums, summed=True)
+        await asyncio.sleep(1)
+        assert [name for name, one, expected in sums if total(one) != expected] == []
+        wrong = [name for name, one in crowd.budgets.items() if parse_credits(one.told[-1]["used"]) != used[name]]
+        assert wrong == []
+        # Those whom nothing concerns are told nothing.
+        assert {len(one.told) for one in crowd.idle} == {1}
+        everybody = [*crowd.idle, *crowd.budgets.values(), *crowd.own.values(), *crowd.owners, *crowd.managers.values()]
+        assert [(one.code, one.errors) for one in everybody if one.code is not None or one.errors] == []
+        # Who stopped reading was dropped, with the code, which is read when reading goes on.
+        crowd.slow.connection.transport.resume_reading()
+        async with asyncio.timeout(2 * websocket.PING_SECONDS + 30):
+            while crowd.slow.code is None:
+                crowd.slow.more.clear()
+                await crowd.slow.more.wait()
+        assert crowd.slow.code in {4508, 1006}
+        warm = max(memory[: len(memory) // 2])
+        assert memory[-1] < MOST_GROWTH * warm, memory
+    assert "Traceback" not in server.logged()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("many_files")
+def test_a_minute_of_a_thousand_idle_and_a_hundred_busy_subscriptions(
+    issuer: DemoIssuer, fresh_database: FreshDatabase
+) -> None:
+    settings = {
+        "CREDITDESK_OIDC_ISSUER": issuer.url,
+        "CREDITDESK_OIDC_AUDIENCE": AUDIENCE,
+        "DATABASE_URL": fresh_database.server_dsn,
+    }
+    with running("serve", **settings) as server:
+        asyncio.run(soak(Town(issuer), server, fresh_database.server_dsn))
