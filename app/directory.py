@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 from creditdesk.app.database import running_database
 from creditdesk.app.failures import CommandFailed
 from creditdesk.app.settings import Settings
-from creditdesk.credits.directory import UserKind
+from creditdesk.credits.directory import FirstSignIn, GroupClaims, UserKind
 from creditdesk.credits.directory_changes import NamedGroup, NamedUser
 from creditdesk.credits.directory_plan import DirectoryUser
 from creditdesk.credits.permitted import Actor
@@ -37,6 +37,8 @@ class _Workspace(_Part):
     slug: _Slug
     name: _Text
     zone: _Text
+    first_sign_in: Literal["REFUSE", "ADMIT", "LINK", "LINK_OR_CREATE"] | None = None
+    group_claims: Literal["OFF", "ADD", "MIRROR"] | None = None
 
 
 class _Group(_Part):
@@ -104,7 +106,14 @@ def read_directory(content: bytes) -> tuple[NamedWorkspace, Directory]:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise CommandFailed(f"{where}: {first['msg']}.") from None
-    workspace = NamedWorkspace(file.workspace.slug, file.workspace.name, file.workspace.zone)
+    named = file.workspace
+    workspace = NamedWorkspace(
+        slug=named.slug,
+        name=named.name,
+        zone=named.zone,
+        first_sign_in=FirstSignIn[named.first_sign_in] if named.first_sign_in else None,
+        group_claims=GroupClaims[named.group_claims] if named.group_claims else None,
+    )
     return workspace, Directory(
         groups=tuple(NamedGroup(group.slug, group.name) for group in file.groups),
         users=tuple(_named(user) for user in file.users),

@@ -22,6 +22,7 @@ from creditdesk.auth.authenticate import Authenticator, www_authenticate
 from creditdesk.auth.errors import Unauthenticated
 from creditdesk.auth.known_callers import KnownCaller, KnownCallers
 from creditdesk.auth.policy import allows
+from creditdesk.auth.principal import Principal
 from creditdesk.auth.roles import Permission
 from creditdesk.credits.errors import BatchSizeError, CreditError, ErrorCode, ForbiddenError
 from creditdesk.credits.hold_desk import HoldDesk
@@ -69,7 +70,16 @@ class _RefusedError(CreditError):
 class HoldsEndpoint:
     """An ASGI application for `POST /v1/holds`, and what is below it."""
 
-    def __init__(self, *, desk: HoldDesk, authenticator: Authenticator, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        desk: HoldDesk,
+        authenticator: Authenticator,
+        max_body_bytes: int,
+        denied: Callable[[Principal, str], None] | None = None,
+    ) -> None:
+        """`denied` is told of callers who are refused what their role does not include."""
+        self._denied = denied
         self._desk = desk
         self._callers = KnownCallers(authenticator)
         self._max_body_bytes = max_body_bytes
@@ -107,6 +117,8 @@ class HoldsEndpoint:
         authorization = b", ".join(value for name, value in scope["headers"] if name == b"authorization")
         caller = await self._callers.caller_of(authorization.decode("latin-1") or None)
         if not allows(caller, Permission.USAGE_WRITE):
+            if self._denied is not None:
+                self._denied(caller.principal, _ROUTES[action])
             raise ForbiddenError
         content = await self._body(receive)
         if action == "release":

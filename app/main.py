@@ -26,6 +26,7 @@ from creditdesk.app.middleware import RequestMiddleware, Shortcut, error_respons
 from creditdesk.app.protection import charging, document_limits
 from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
 from creditdesk.app.upkeep import kept_up
+from creditdesk.auth.access_log import AccessLog
 from creditdesk.auth.authenticate import Authenticator
 from creditdesk.auth.browsers import SessionLifetimes
 from creditdesk.auth.origins import Origins
@@ -62,6 +63,7 @@ def create_app(
     origins: Origins = _NO_ORIGINS,
     session_idle: timedelta = _SESSION_IDLE,
     websockets: WebSocketEndpoint | None = None,
+    access_log: AccessLog | None = None,
 ) -> Starlette:
     """Return the app around its two endpoints; its lifespan opens the pool, and closes it and the HTTP client."""
 
@@ -80,7 +82,8 @@ def create_app(
             await database.open()
             try:
                 watching = feed.running() if feed else nullcontext()
-                async with kept_up(database, metrics, session_idle=session_idle), watching:
+                noting = access_log.running() if access_log else nullcontext()
+                async with kept_up(database, metrics, session_idle=session_idle), watching, noting:
                     yield
             finally:
                 await database.close()
@@ -133,7 +136,8 @@ def app_from_settings(settings: Settings) -> Starlette:
     )
     http = httpx.AsyncClient()
     verifier = TokenVerifier(settings.issuers(), http)
-    authenticator = Authenticator(verifier=verifier, database=database)
+    access_log = AccessLog(database)
+    authenticator = Authenticator(verifier=verifier, database=database, access_log=access_log)
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     browsers = browsers_from_settings(settings, database=database, authenticator=authenticator)
     live = Live.over(database, lambda: datetime.now(UTC))
@@ -148,6 +152,7 @@ def app_from_settings(settings: Settings) -> Starlette:
         stored=stored,
         plans=plans,
         seconds=settings.request_timeout_seconds,
+        denied=access_log.denied,
     )
     subscribers = Subscribers(most_per_caller=settings.max_subscriptions)
     streams = Streams(database=database, desk=desk, answering=answering, live=live, subscribers=subscribers)
@@ -159,9 +164,12 @@ def app_from_settings(settings: Settings) -> Starlette:
         max_body_bytes=settings.max_body_bytes,
         events=EventStreams(callers=browsers.callers, streams=streams),
     )
-    holds = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes)
+    holds = HoldsEndpoint(
+        desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes, denied=access_log.denied
+    )
     return create_app(
         database=database,
+        access_log=access_log,
         verifier=verifier,
         http=http,
         graphql_endpoint=endpoint,

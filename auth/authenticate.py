@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
+from creditdesk.auth.access_log import AccessLog
+from creditdesk.auth.arrivals import arrive, named_workspace
 from creditdesk.auth.claims import ClaimReader, Claims
 from creditdesk.auth.errors import NoToken, Unauthenticated
 from creditdesk.auth.issuers import Issuer
@@ -14,7 +16,11 @@ from creditdesk.auth.roles import Role, permissions_of
 from creditdesk.auth.tokens import TokenVerifier, VerifiedToken
 from creditdesk.credits import directory
 from creditdesk.credits.gathering import Gatherer
+from creditdesk.credits.permitted import Actor
 from creditdesk.db.connections import Database
+
+_STEPS = 2
+"""Whoever comes first is made a user, and then put into groups."""
 
 _Asked = tuple[str, str, str, frozenset[str]]
 """A workspace's slug, an issuer and its subject, and the groups that are managed."""
@@ -26,13 +32,15 @@ class Found:
 
     principal: Principal
     as_of: int
+    signed_in: directory.SignIn
 
 
 class Authenticator:
     """Turns bearer tokens into principals."""
 
-    def __init__(self, *, verifier: TokenVerifier, database: Database) -> None:
+    def __init__(self, *, verifier: TokenVerifier, database: Database, access_log: AccessLog | None = None) -> None:
         self._verifier = verifier
+        self._access_log = access_log
         self._readers = {url: reader_of(issuer) for url, issuer in verifier.issuers.items()}
         self._database = database
         # Mapping costs 40 us, which a remembered token need not pay again; it is forgotten along with the token.
@@ -46,12 +54,33 @@ class Authenticator:
         `since` is when the session began that the token is of: a new token makes it no younger.
         """
         token = await self.verified(authorization)
-        found = await self.look_up(self.claims_of(token), token.issuer, issued_at=since or issued_at(token.claims))
-        return found.principal
+        return (await self.enter(token, since=since)).principal
 
     async def verified(self, authorization: str | None) -> VerifiedToken:
         """Return the token of this header, or raise `Unauthenticated`, or `IssuerUnavailable`."""
-        return await self._verifier.verify(bearer_token(authorization))
+        presented = bearer_token(authorization)
+        try:
+            return await self._verifier.verify(presented)
+        except Unauthenticated as error:
+            self._note_false_token(presented, error.reason)
+            raise
+
+    async def enter(self, token: VerifiedToken, *, since: datetime | None = None) -> "Found":
+        """Return who comes with a verified token, once for each request or for each token; raise `Unauthenticated`.
+
+        Who is new is linked or made a user, groups that the token names are followed, and a sign-in is noted.
+        """
+        claims, began_at = self.claims_of(token), since or moment_of(token.claims, "iat")
+        found = await self.look_up(claims, token.issuer, issued_at=began_at)
+        for _ in range(_STEPS):
+            if not await self._changed(claims, found):
+                break
+            found = await self.look_up(claims, token.issuer, issued_at=began_at)
+        if self._access_log is not None:
+            signed_in_at = since or moment_of(token.claims, "auth_time") or began_at
+            noted_at = found.signed_in.noted_at
+            await self._access_log.signed_in(found.principal, began_at=signed_in_at, noted_at=noted_at)
+        return found
 
     async def look_up(self, claims: Claims, issuer: str, *, issued_at: datetime | None) -> "Found":
         """Return who the claims of a verified token are in the directory now, or raise `Unauthenticated`."""
@@ -60,7 +89,33 @@ class Authenticator:
         signed_in = await self._sign_ins.ask((claims.workspace_slug, issuer, claims.subject, managed))
         if signed_in is None:
             raise Unauthenticated("there is no such workspace")
-        return Found(principal_from(claims, issuer, signed_in, issued_at=issued_at), signed_in.as_of)
+        try:
+            principal = principal_from(claims, issuer, signed_in, issued_at=issued_at)
+        except Unauthenticated as error:
+            self._note_refusal(claims, signed_in, error.reason)
+            raise
+        return Found(principal, signed_in.as_of, signed_in)
+
+    async def _changed(self, claims: Claims, found: "Found") -> bool:
+        try:
+            return await arrive(self._database, claims, found.principal, found.signed_in)
+        except Unauthenticated as error:
+            self._note_refusal(claims, found.signed_in, error.reason)
+            raise
+
+    def _note_false_token(self, presented: str, reason: str) -> None:
+        """Have a token that is none counted for the workspace that it names, if that is one that is known here."""
+        if self._access_log is None:
+            return
+        slug = named_workspace(presented, self._readers)
+        workspace_id = self._access_log.remembered(slug) if slug is not None else None
+        if workspace_id is not None:
+            self._access_log.refused(workspace_id, reason)
+
+    def _note_refusal(self, claims: Claims, signed_in: directory.SignIn, reason: str) -> None:
+        if self._access_log is not None:
+            actor = Actor(kind_of(claims).name, claims.subject, signed_in.user_id)
+            self._access_log.refused(signed_in.workspace.id, reason, actor)
 
     async def _signed_in(self, asked: list[_Asked]) -> list[directory.SignIn | Exception | None]:
         distinct = list(dict.fromkeys(asked))
@@ -111,9 +166,9 @@ def bearer_token(authorization: str | None) -> str:
     return parts[1]
 
 
-def issued_at(token_claims: Mapping[str, object]) -> datetime | None:
-    """Return when a token says that it was issued; None where it does not say, or nothing that could be a moment."""
-    moment = token_claims.get("iat")
+def moment_of(token_claims: Mapping[str, object], claim: str) -> datetime | None:
+    """Return the moment that a claim says; None where it says none, or nothing that could be a moment."""
+    moment = token_claims.get(claim)
     if isinstance(moment, bool) or not isinstance(moment, int | float):
         return None
     try:
@@ -136,7 +191,7 @@ def principal_from(
     if ended_at is not None and (issued_at is None or issued_at < ended_at):
         raise Unauthenticated("the user's sessions were ended", "The session was ended. Sign in again.")
     return Principal(
-        kind=PrincipalKind.SERVICE if Role.SERVICE in claims.roles else PrincipalKind.PERSON,
+        kind=kind_of(claims),
         issuer=issuer,
         subject=claims.subject,
         roles=claims.roles,
@@ -145,6 +200,11 @@ def principal_from(
         user_id=signed_in.user_id,
         managed_groups=signed_in.managed_groups if Role.GROUP_MANAGER in claims.roles else frozenset(),
     )
+
+
+def kind_of(claims: Claims) -> PrincipalKind:
+    """Return whether claims are of a person or of a program."""
+    return PrincipalKind.SERVICE if Role.SERVICE in claims.roles else PrincipalKind.PERSON
 
 
 def www_authenticate(error: Unauthenticated) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from creditdesk.auth.authenticate import Authenticator, Found, issued_at
+from creditdesk.auth.authenticate import Authenticator, Found, moment_of
 from creditdesk.auth.errors import Unauthenticated
 from creditdesk.auth.roles import Permission
 from creditdesk.auth.tokens import VerifiedToken
@@ -19,6 +19,7 @@ class KnownCaller:
     """
 
     def __init__(self, found: Found, look_up: Callable[[], Awaitable[Found]]) -> None:
+        self.principal = found.principal
         self.workspace_id: UUID = found.principal.workspace.id
         self.permissions: frozenset[Permission] = found.principal.permissions
         self.as_of = found.as_of
@@ -45,7 +46,7 @@ class KnownCallers:
         known = self._known.get(token)
         if known is None:
             # Of the token only what it says is kept: what kept the token itself would keep it for ever.
-            claims, since = self._authenticator.claims_of(token), issued_at(token.claims)
+            claims, since = self._authenticator.claims_of(token), moment_of(token.claims, "iat")
             look_up = partial(self._authenticator.look_up, claims, token.issuer, issued_at=since)
-            known = self._known[token] = KnownCaller(await look_up(), look_up)
+            known = self._known[token] = KnownCaller(await self._authenticator.enter(token), look_up)
         return known

@@ -36,6 +36,8 @@ class AuditAction(Enum):
     USER_REACTIVATED = "A user was made active again."
     SESSIONS_ENDED = "A user's sessions were ended: what began before is refused."
     IDENTITY_LINKED = "A subject of an identity provider was linked to a user."
+    SIGNED_IN = "Somebody signed in: said once for each identity and hour, not for each request or token."
+    ACCESS_DENIED = "Somebody was refused: said once a minute for each caller and code, with how often."
     IDENTITY_UNLINKED = "A subject of an identity provider was unlinked from a user."
 
 
@@ -63,24 +65,33 @@ async def audit(
     It waits for whoever else adds to the workspace's chain: whatever else is locked, such as `changing_controls`, is
     locked before it.
     """
-    if not records:
-        return
+    if records:
+        await conn.rows("add_audit_entries", **_columns(workspace_id, actor, records, now))
+
+
+async def note(
+    conn: Connection, *, workspace_id: UUID, actor: Actor, records: Sequence[AuditRecord], now: datetime
+) -> None:
+    """Add to the audit trail what changed nothing, so that nobody who waits for changes is told."""
+    await conn.rows("note_audit_entries", **_columns(workspace_id, actor, records, now))
+
+
+def _columns(workspace_id: UUID, actor: Actor, records: Sequence[AuditRecord], now: datetime) -> dict[str, object]:
     who = (actor.kind, actor.subject, actor.user_id)
-    await conn.rows(
-        "add_audit_entries",
-        workspace_id=workspace_id,
-        now=now,
-        actor_kind=actor.kind,
-        actor_subject=actor.subject,
-        actor_user=actor.user_id,
-        actions=[record.action.name for record in records],
-        object_types=[record.object_type for record in records],
-        object_ids=[record.object_id for record in records],
-        users=[record.user_id for record in records],
-        groups=[record.group_id for record in records],
-        befores=[_text(record.before) for record in records],
-        afters=[_text(record.after) for record in records],
-        contents=[
+    return {
+        "workspace_id": workspace_id,
+        "now": now,
+        "actor_kind": actor.kind,
+        "actor_subject": actor.subject,
+        "actor_user": actor.user_id,
+        "actions": [record.action.name for record in records],
+        "object_types": [record.object_type for record in records],
+        "object_ids": [record.object_id for record in records],
+        "users": [record.user_id for record in records],
+        "groups": [record.group_id for record in records],
+        "befores": [_text(record.before) for record in records],
+        "afters": [_text(record.after) for record in records],
+        "contents": [
             content_hash(
                 workspace_id=workspace_id,
                 at=now,
@@ -92,7 +103,7 @@ async def audit(
             )
             for record in records
         ],
-    )
+    }
 
 
 def _text(state: Mapping[str, str | None] | None) -> str | None:

@@ -19,6 +19,23 @@ class UserKind(Enum):
     SERVICE_ACCOUNT = "A program that uses AI on the workspace's account."
 
 
+class FirstSignIn(Enum):
+    """What becomes of a person with a valid token whom the workspace does not know."""
+
+    REFUSE = "They are refused: administrators link people before they sign in."
+    ADMIT = "They come in with the roles of their token and without a user; their sessions cannot be ended."
+    LINK = "They are linked to the person with their e-mail address, if it is verified; others are refused."
+    LINK_OR_CREATE = "They are linked to the person with their verified e-mail address, or else made a user."
+
+
+class GroupClaims(Enum):
+    """What it means that a token names groups. Those that there are not count for nothing."""
+
+    OFF = "Nothing."
+    ADD = "The user is put into them."
+    MIRROR = "The user is put into them, and taken out of those that a token brought them into and names no more."
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """The tenant. Days, hours and periods are cut in its `zone`, an IANA time zone."""
@@ -42,6 +59,11 @@ class SignIn:
     managed_groups: frozenset[UUID]
     as_of: int
     """The version of the workspace's controls: whatever changes who this is makes a new one."""
+    first_sign_in: FirstSignIn = FirstSignIn.REFUSE
+    group_claims: GroupClaims = GroupClaims.OFF
+    noted_at: datetime | None = None
+    """When the sign-in began that the audit trail was told of last."""
+    groups_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +133,21 @@ async def sign_in(
     if not rows:
         database.remembered.pop(workspace_slug, None)  # another sign-in may have found the same
         return None
-    *workspace_row, user_id, active, ended_at, version, groups = rows[0]
-    return SignIn(Workspace(*workspace_row), user_id, active is not False, ended_at, frozenset(groups), version)
+    *workspace_row, user_id, active, ended_at, version, first_sign_in, group_claims, noted_at, groups_hash, groups = (
+        rows[0]
+    )
+    return SignIn(
+        workspace=Workspace(*workspace_row),
+        user_id=user_id,
+        active=active is not False,
+        sessions_ended_at=ended_at,
+        managed_groups=frozenset(groups),
+        as_of=version,
+        first_sign_in=FirstSignIn[first_sign_in],
+        group_claims=GroupClaims[group_claims],
+        noted_at=noted_at,
+        groups_hash=groups_hash,
+    )
 
 
 async def put_workspace(

@@ -180,6 +180,8 @@ async def write_groups(
         return
     new = [NewGroup(change.id, change.after.slug, change.after.name) for change in changes]
     await put_groups(conn, workspace_id=authority.workspace_id, groups=new, now=now)
+    if any(change.before is None for change in changes):
+        await conn.rows("look_at_claimed_groups_again", workspace_id=authority.workspace_id)
     records = [
         AuditRecord(
             AuditAction.GROUP_CHANGED if change.before else AuditAction.GROUP_CREATED,

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from creditdesk.credits.controls import changing_controls
-from creditdesk.credits.directory import put_workspace, workspace_by_slug
+from creditdesk.credits.directory import FirstSignIn, GroupClaims, put_workspace, workspace_by_slug
 from creditdesk.credits.directory_changes import (
     NamedGroup,
     load_groups,
@@ -20,6 +20,7 @@ from creditdesk.credits.directory_plan import DirectoryUser, ItemError, Known, P
 from creditdesk.credits.errors import CreditError, ErrorCode, InvalidInputError
 from creditdesk.credits.event_rules import UserBy
 from creditdesk.credits.permitted import Actor, Authority
+from creditdesk.credits.workspace_settings import SettingsChanges, change_settings, load_settings
 from creditdesk.db.connections import Connection, Database
 
 MAX_ITEMS = 5000
@@ -47,11 +48,13 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class NamedWorkspace:
-    """A workspace, known by its slug."""
+    """A workspace, known by its slug; None leaves a setting as it is."""
 
     slug: str
     name: str
     zone: str
+    first_sign_in: FirstSignIn | None = None
+    group_claims: GroupClaims | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,23 @@ async def put_directory(
         await put_workspace(
             conn, workspace_id=id_, slug=workspace.slug, name=workspace.name, zone=workspace.zone, now=now
         )
+        await _change_settings(conn, authority, workspace, now)
         synced = await _sync(conn, authority, directory, now)
         if synced.errors:
             first = synced.errors[0]
             raise InvalidInputError(f"{'.'.join(first.path)}: {first.message}")
     return synced
+
+
+async def _change_settings(conn: Connection, authority: Authority, workspace: NamedWorkspace, now: datetime) -> None:
+    changes: SettingsChanges = {}
+    if workspace.first_sign_in is not None:
+        changes["first_sign_in"] = workspace.first_sign_in
+    if workspace.group_claims is not None:
+        changes["group_claims"] = workspace.group_claims
+    if changes:
+        current = await load_settings(conn, authority.workspace_id)
+        await change_settings(conn, authority, changes, expected_version=current.version, now=now)
 
 
 @asynccontextmanager

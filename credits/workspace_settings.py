@@ -9,6 +9,7 @@ from uuid import UUID
 from creditdesk.credits.amounts import format_credits
 from creditdesk.credits.audit import AuditAction, AuditRecord, audit
 from creditdesk.credits.controls import anchors_of, changing_controls
+from creditdesk.credits.directory import FirstSignIn, GroupClaims
 from creditdesk.credits.errors import CreditError, ErrorCode, ForbiddenError, InvalidInputError
 from creditdesk.credits.event_rules import MAX_CREDITS
 from creditdesk.credits.limit_targets import GroupNamed, group_of
@@ -33,6 +34,8 @@ class WorkspaceSettings:
     cooldown_hours: int
     request_open_days: int
     anchors: tuple[BillingAnchor, ...]
+    first_sign_in: FirstSignIn
+    group_claims: GroupClaims
     version: int
     zone: str
 
@@ -61,6 +64,8 @@ class SettingsChanges(TypedDict, total=False):
     cooldown_hours: int
     request_open_days: int
     billing_anchor_day: int
+    first_sign_in: FirstSignIn
+    group_claims: GroupClaims
 
 
 class SettingsConflictError(CreditError):
@@ -76,7 +81,10 @@ class SettingsConflictError(CreditError):
 async def load_settings(conn: Connection, workspace_id: UUID) -> WorkspaceSettings:
     """Read a workspace's settings."""
     [row] = await conn.rows("settings", workspace_id=workspace_id)
-    multi_group, unknown_model, near, ceiling, automatic, cooldown, open_days, since, days, version, zone = row
+    (
+        multi_group, unknown_model, near, ceiling, automatic, cooldown, open_days, since, days, first_sign_in,
+        group_claims, version, zone,
+    ) = row  # fmt: skip
     return WorkspaceSettings(
         MultiGroup[multi_group],
         UnknownModel[unknown_model],
@@ -86,6 +94,8 @@ async def load_settings(conn: Connection, workspace_id: UUID) -> WorkspaceSettin
         cooldown,
         open_days,
         anchors_of(since, days),
+        FirstSignIn[first_sign_in],
+        GroupClaims[group_claims],
         version,
         zone,
     )
@@ -119,6 +129,8 @@ async def change_settings(
         request_open_days=after.request_open_days,
         anchor_since=[anchor.since for anchor in after.anchors],
         anchor_days=[anchor.day for anchor in after.anchors],
+        first_sign_in=after.first_sign_in.name,
+        group_claims=after.group_claims.name,
         version=after.version,
     )
     record = AuditRecord(
@@ -142,6 +154,8 @@ def changed(settings: WorkspaceSettings, changes: SettingsChanges, *, now: datet
         cooldown_hours=changes.get("cooldown_hours", settings.cooldown_hours),
         request_open_days=changes.get("request_open_days", settings.request_open_days),
         anchors=anchors,
+        first_sign_in=changes.get("first_sign_in", settings.first_sign_in),
+        group_claims=changes.get("group_claims", settings.group_claims),
         version=settings.version,
         zone=settings.zone,
     )
@@ -220,4 +234,6 @@ def _state(settings: WorkspaceSettings, now: datetime) -> dict[str, str | None]:
         "billingAnchorDay": str(settings.anchor(now).day),
         "nextBillingAnchorDay": str(coming.day) if coming else None,
         "nextBillingAnchorFrom": coming.since.isoformat() if coming else None,
+        "firstSignIn": settings.first_sign_in.name,
+        "groupClaims": settings.group_claims.name,
     }

@@ -28,6 +28,11 @@ class WorkspaceSettings(SQLModel, table=True):
             "cardinality(anchor_since) > 0 AND cardinality(anchor_since) = cardinality(anchor_days)",
             name="workspace_settings_anchor_check",
         ),
+        sa.CheckConstraint(
+            "first_sign_in IN ('REFUSE', 'ADMIT', 'LINK', 'LINK_OR_CREATE')",
+            name="workspace_settings_first_sign_in_check",
+        ),
+        sa.CheckConstraint("group_claims IN ('OFF', 'ADD', 'MIRROR')", name="workspace_settings_group_claims_check"),
     )
 
     workspace_id: UUID = Field(primary_key=True)
@@ -46,6 +51,8 @@ class WorkspaceSettings(SQLModel, table=True):
     anchor_days: list[int] = Field(
         sa_column=sa.Column(sa.ARRAY(sa.Integer()), nullable=False, server_default=sa.text("'{1}'"))
     )
+    first_sign_in: str = words(sa_column_kwargs={"server_default": sa.text("'REFUSE'")})
+    group_claims: str = words(sa_column_kwargs={"server_default": sa.text("'OFF'")})
 
 
 class CreditLimit(SQLModel, table=True):

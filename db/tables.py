@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from creditdesk.db.columns import FILLFACTOR, count, moment, words
+from creditdesk.db.columns import FILLFACTOR, collated_text, count, moment, words
 
 _EVENT_ID = Sequence("usage_event_id_seq", metadata=SQLModel.metadata)
 """Only tells apart events of one user at one instant. A random key would cost a system call a row."""
@@ -104,6 +104,26 @@ class UserIdentity(SQLModel, table=True):
     issuer: str = words(primary_key=True)
     subject: str = words(primary_key=True)
     user_id: UUID
+
+
+class SignIn(SQLModel, table=True):
+    """When an identity came last, as far as the audit trail says so, and which groups its token has brought it into.
+
+    Programs have a row, too. `groups_hash` is of the groups that the token named and of what that meant then: what is
+    no other than last time is not looked at again. `claimed_groups` are slugs.
+    """
+
+    __tablename__ = "sign_in"
+    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": FILLFACTOR}},)
+
+    workspace_id: UUID = Field(primary_key=True)
+    issuer: str = words(primary_key=True)
+    subject: str = words(primary_key=True)
+    began_at: datetime | None = moment(nullable=True)
+    groups_hash: str = words(sa_column_kwargs={"server_default": text("''")})
+    claimed_groups: list[str] = Field(
+        sa_column=Column(ARRAY(collated_text()), nullable=False, server_default=text("'{}'"))
+    )
 
 
 class GroupMember(SQLModel, table=True):

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias, TypeGuard, cast
 from graphql import ExecutionResult, Executor, GraphQLError, OperationDefinitionNode, OperationType
 from strawberry.execution import optimized_is_awaitable
 
-from creditdesk.credits.errors import CreditError
+from creditdesk.auth.principal import Principal
+from creditdesk.credits.errors import CreditError, ForbiddenError
 from creditdesk.graphql.admission import Admission, Check, Extensions
 from creditdesk.graphql.charging import Charging
 from creditdesk.graphql.context import Context
@@ -62,13 +63,16 @@ class Answering:
         plans: PlannedExecutor | None = None,
         charging: Charging | None = None,
         seconds: float = LONGEST_SECONDS,
+        denied: Callable[[Principal, str], None] | None = None,
     ) -> None:
+        """`denied` is told of callers who are refused what their role does not include."""
         self._documents = documents
         self._charging = charging or Charging(core_schema(), documents.limits)
         self._stored = stored or StoredDocuments(console_documents().values())
         self._checks = checks
         self._plans = plans
         self._seconds = seconds
+        self._denied = denied
 
     async def answer(
         self,
@@ -101,6 +105,8 @@ class Answering:
         except TimeoutError as error:
             late = ExecutionResult(None, [GraphQLError(ErrorCode.TIMEOUT.value, original_error=error)])
             return replace(shown_result(late, admitted.extensions), status=503)
+        if self._denied is not None and (fields := _forbidden(result)):
+            self._denied(context.principal, " ".join(fields))
         return shown_result(result, admitted.extensions)
 
     async def _result(self, admitted: Admitted, context: Context) -> ExecutionResult:
@@ -210,6 +216,17 @@ def _executor(
     if isinstance(built, list):
         raise RequestErrors(built, ErrorCode.INVALID_INPUT)
     return built
+
+
+def _forbidden(result: ExecutionResult) -> list[str]:
+    """Return the root fields that the caller was refused."""
+    return sorted(
+        {
+            str(error.path[0])
+            for error in result.errors or ()
+            if isinstance(error.original_error, ForbiddenError) and error.path
+        }
+    )
 
 
 async def _executed(executor: Executor[Any]) -> ExecutionResult:

@@ -32,7 +32,9 @@ class AuditEntry:
 
     at: datetime = strawberry.field(description="When it was changed.")
     action: AuditAction = strawberry.field(description="What was done.")
-    actor_kind: PrincipalKind = strawberry.field(description="Whether a person or a program did it.")
+    actor_kind: PrincipalKind | None = strawberry.field(
+        description="Whether a person or a program did it; null for a token that was refused, whoever wrote it."
+    )
     actor_subject: str = strawberry.field(description="Who did it, as the identity provider names them.")
     object_type: str = strawberry.field(description="The type of what was changed.")
     before: list[AuditValue] | None = strawberry.field(description="What it was before; null if it was not there.")
@@ -52,7 +54,7 @@ class AuditEntry:
         return cls(
             at=entry.at,
             action=entry.action,
-            actor_kind=PrincipalKind[entry.actor_kind],
+            actor_kind=PrincipalKind[entry.actor_kind] if entry.actor_kind else None,
             actor_subject=entry.actor_subject,
             object_type=entry.object_type,
             before=_shown(entry.before),
@@ -117,8 +119,8 @@ class AuditOfWorkspace:
     """A part of Workspace."""
 
     @strawberry.field(
-        description="Every change of limits, requests, rates and settings, newest first; null if the caller may not"
-        " see the audit trail."
+        description="Every change of limits, requests, rates, settings, people and groups, who signed in and who was"
+        " refused, newest first; null if the caller may not see the audit trail."
     )
     async def audit(
         self,

@@ -13,7 +13,7 @@ from creditdesk.auth.principal import PrincipalKind
 from creditdesk.auth.roles import Permission, Role
 from creditdesk.credits.audit import AuditAction
 from creditdesk.credits.budget_rules import BudgetStatus
-from creditdesk.credits.directory import UserKind
+from creditdesk.credits.directory import FirstSignIn, GroupClaims, UserKind
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_rules import HoldState
 from creditdesk.credits.limits import Enforcement, LimitKind, LimitScope, MultiGroup
@@ -34,7 +34,9 @@ __all__ = [
     "Dimension",
     "Enforcement",
     "ErrorCode",
+    "FirstSignIn",
     "ForecastMethod",
+    "GroupClaims",
     "HoldState",
     "Interval",
     "LimitKind",
@@ -111,6 +113,8 @@ _described(
     values={"PERSON": "A person who signed in.", "SERVICE": "A program with credentials of its own."},
 )
 _described(UserKind, "What a user of a workspace is.")
+_described(FirstSignIn, "What becomes of a person with a valid token whom the workspace does not know.")
+_described(GroupClaims, "What it means that a token names groups. Those that there are not count for nothing.")
 _described(OrderedBy, "What a list of people or groups is ordered by.", name="OrderField")
 _described(RangePreset, "Ranges that are named. Days, weeks and months are cut in the workspace's zone.")
 _described(Interval, "The length of a point of a series, in the workspace's zone.")

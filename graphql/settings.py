@@ -12,7 +12,7 @@ from creditdesk.credits.amounts import Credits
 from creditdesk.credits.errors import CreditError, ForbiddenError
 from creditdesk.credits.workspace_settings import SettingsChanges, SettingsConflictError
 from creditdesk.graphql.context import Info
-from creditdesk.graphql.enums import MultiGroup, Permission, UnknownModel
+from creditdesk.graphql.enums import FirstSignIn, GroupClaims, MultiGroup, Permission, UnknownModel
 from creditdesk.graphql.errors import InvalidInput
 from creditdesk.graphql.guards import requires
 from creditdesk.graphql.limit_inputs import group_named
@@ -49,6 +49,10 @@ class WorkspaceSettings:
     next_billing_anchor_from: date | None = strawberry.field(
         description="From when on that is so: when the running cycle ends; null if no change is to come."
     )
+    first_sign_in: FirstSignIn = strawberry.field(
+        description="What becomes of a person with a valid token whom the workspace does not know."
+    )
+    group_claims: GroupClaims = strawberry.field(description="What it means that a token names groups.")
     version: int = strawberry.field(description="How often the settings were changed, from 1: for `expectedVersion`.")
 
     @classmethod
@@ -66,6 +70,8 @@ class WorkspaceSettings:
             billing_anchor_day=settings.anchor(info.context.now).day,
             next_billing_anchor_day=coming.day if coming else None,
             next_billing_anchor_from=coming.since if coming else None,
+            first_sign_in=settings.first_sign_in,
+            group_claims=settings.group_claims,
             version=settings.version,
         )
 
@@ -131,6 +137,13 @@ class ChangeSettingsInput:
     billing_anchor_day: int | None = strawberry.field(
         default=None,
         description="The day of the month on which billing cycles start, 1 to 31: from the end of the running one on.",
+    )
+
+    first_sign_in: FirstSignIn | None = strawberry.field(
+        default=None, description="What becomes of a person with a valid token whom the workspace does not know."
+    )
+    group_claims: GroupClaims | None = strawberry.field(
+        default=None, description="What it means that a token names groups."
     )
 
     def changes(self) -> SettingsChanges:

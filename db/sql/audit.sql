@@ -12,6 +12,13 @@ SELECT add_audit_entries(
   %(actions)s::text[], %(object_types)s::text[], %(object_ids)s::uuid[], %(users)s::uuid[], %(groups)s::uuid[],
   %(befores)s::text[], %(afters)s::text[], %(contents)s::bytea[]);
 
+-- name: note_audit_entries
+-- Add to the audit trail what changed nothing.
+SELECT add_audit_entries(
+  %(workspace_id)s::uuid, %(now)s::timestamptz, %(actor_kind)s::text, %(actor_subject)s::text, %(actor_user)s::uuid,
+  %(actions)s::text[], %(object_types)s::text[], %(object_ids)s::uuid[], %(users)s::uuid[], %(groups)s::uuid[],
+  %(befores)s::text[], %(afters)s::text[], %(contents)s::bytea[]);
+
 -- name: audit_head
 -- Where the chain of the audit trail ends.
 SELECT h.entries, h.hash

@@ -6,8 +6,10 @@ WHERE w.slug = %(slug)s::text;
 
 -- name: user_of_identity
 -- plan: generic
--- The workspace, who a token's subject is in it, and which of the named groups exist; as of a version of the controls.
+-- The workspace, who a token's subject is in it as of a version of the controls, what is to become of those who are nobody,
+-- when they came last, and which of the named groups exist. Every request asks this.
 SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active, u.sessions_ended_at, s.controls_version,
+  s.first_sign_in, s.group_claims, n.began_at, n.groups_hash,
   ARRAY(
     SELECT g.id
     FROM user_group AS g
@@ -17,6 +19,10 @@ SELECT w.id, w.slug, w.name, w.zone, w.created_at, u.id, u.active, u.sessions_en
   )
 FROM workspace AS w
 JOIN workspace_settings AS s ON s.workspace_id = %(workspace_id)s::uuid
+LEFT JOIN sign_in AS n
+  ON n.workspace_id = %(workspace_id)s::uuid
+  AND n.issuer = %(issuer)s::text
+  AND n.subject = %(subject)s::text
 LEFT JOIN user_identity AS i
   ON i.workspace_id = %(workspace_id)s::uuid
   AND i.issuer = %(issuer)s::text
@@ -25,6 +31,48 @@ LEFT JOIN app_user AS u
   ON u.workspace_id = %(workspace_id)s::uuid
   AND u.id = i.user_id
 WHERE w.id = %(workspace_id)s::uuid;
+
+-- name: note_sign_in
+-- Keep when an identity came, unless it came at most an hour before that: a new token is no new sign-in.
+INSERT INTO sign_in AS n (workspace_id, issuer, subject, began_at)
+VALUES (%(workspace_id)s::uuid, %(issuer)s::text, %(subject)s::text, %(began_at)s::timestamptz)
+ON CONFLICT (workspace_id, issuer, subject) DO UPDATE SET began_at = excluded.began_at
+WHERE n.began_at IS NULL OR n.began_at < excluded.began_at - interval '1 hour'
+RETURNING true;
+
+-- name: claimed_groups
+-- The groups that an identity's token has brought it into.
+SELECT n.claimed_groups
+FROM sign_in AS n
+WHERE n.workspace_id = %(workspace_id)s::uuid
+  AND n.issuer = %(issuer)s::text
+  AND n.subject = %(subject)s::text;
+
+-- name: keep_claimed_groups
+-- Keep which groups an identity's token has brought it into, and what it named.
+INSERT INTO sign_in AS n (workspace_id, issuer, subject, groups_hash, claimed_groups)
+VALUES (
+  %(workspace_id)s::uuid, %(issuer)s::text, %(subject)s::text, %(groups_hash)s::text, %(claimed_groups)s::text[])
+ON CONFLICT (workspace_id, issuer, subject) DO UPDATE SET
+  groups_hash = excluded.groups_hash,
+  claimed_groups = excluded.claimed_groups;
+
+-- name: look_at_claimed_groups_again
+-- Have the groups that tokens name looked at again: there is a group that there was not.
+UPDATE sign_in AS n
+SET groups_hash = ''
+WHERE n.workspace_id = %(workspace_id)s::uuid
+  AND n.groups_hash <> '';
+
+-- name: signs_in_with_issuer
+-- Whether a user is linked to a subject of an identity provider.
+SELECT EXISTS (
+  SELECT
+  FROM user_identity AS i
+  WHERE i.workspace_id = %(workspace_id)s::uuid
+    AND i.user_id = %(user_id)s::uuid
+    AND i.issuer = %(issuer)s::text
+);
 
 -- name: put_workspace
 -- Make a workspace, or rename it. Its slug and its zone stay as they are.

@@ -1,7 +1,7 @@
 -- name: settings
 -- What a workspace has chosen.
 SELECT s.multi_group, s.unknown_model, s.near_percent, s.manager_ceiling, s.auto_approval_per_period, s.cooldown_hours,
-  s.request_open_days, s.anchor_since, s.anchor_days, s.version, w.zone
+  s.request_open_days, s.anchor_since, s.anchor_days, s.first_sign_in, s.group_claims, s.version, w.zone
 FROM workspace_settings AS s
 JOIN workspace AS w ON w.id = s.workspace_id
 WHERE s.workspace_id = %(workspace_id)s::uuid;
@@ -18,6 +18,8 @@ SET multi_group = %(multi_group)s::text,
   request_open_days = %(request_open_days)s::integer,
   anchor_since = %(anchor_since)s::date[],
   anchor_days = %(anchor_days)s::integer[],
+  first_sign_in = %(first_sign_in)s::text,
+  group_claims = %(group_claims)s::text,
   version = %(version)s::integer
 WHERE s.workspace_id = %(workspace_id)s::uuid;
 

@@ -10,6 +10,7 @@ import pytest
 
 from creditdesk.credits.amounts import MICRO
 from creditdesk.credits.controls import load_controls
+from creditdesk.credits.directory import FirstSignIn, GroupClaims
 from creditdesk.credits.errors import ForbiddenError, InvalidInputError
 from creditdesk.credits.limit_targets import GroupNamed, UnknownGroupError
 from creditdesk.credits.limits import MultiGroup
@@ -62,7 +63,18 @@ def controls_version(ledger: Ledger) -> int:
 
 def test_a_new_workspace_has_settings(ledger: Ledger) -> None:
     assert ledger.desk.run(load_settings(ledger.reader, ledger.workspace_id)) == WorkspaceSettings(
-        MultiGroup.HIGHEST, UnknownModel.DENY, 80, None, None, 0, 30, (BillingAnchor(date(1970, 1, 1), 1),), 1, "UTC"
+        MultiGroup.HIGHEST,
+        UnknownModel.DENY,
+        80,
+        None,
+        None,
+        0,
+        30,
+        (BillingAnchor(date(1970, 1, 1), 1),),
+        FirstSignIn.REFUSE,
+        GroupClaims.OFF,
+        1,
+        "UTC",
     )
 
 

@@ -21,7 +21,7 @@ BY_WORKSPACE = (
     "user_group", "app_user", "user_identity", "group_member", "usage_event", "usage_event_key",
     "rollup_user_detail_day", "rollup_user_day", "rollup_user_month", "rollup_group_day", "rollup_group_hour",
     "workspace_settings", "credit_limit", "balance_kind", "balance", "hold", "credit_request", "rate",
-    "rate_multiplier", "audit_entry", "audit_head", "outbox", "browser_session",
+    "rate_multiplier", "audit_entry", "audit_head", "sign_in", "outbox", "browser_session",
 )  # fmt: skip
 TABLES = ("workspace", *BY_WORKSPACE)
 APPEND_ONLY = (
@@ -42,6 +42,7 @@ NOT_OF_MEMBERS = (
     "rate_multiplier",
     "audit_entry",
     "audit_head",
+    "sign_in",
     "outbox",
     "browser_session",
 )
@@ -236,6 +237,7 @@ COLUMNS = {
     " tokens, tokens_version, tokens_expire_at)"
     " VALUES ('{other}', '{user}', 'x', 'x', '', now(), now(), now(), now(), 'x', 1, now())",
     "outbox": "(workspace_id, written_at, kind) VALUES ('{other}', now(), 'USES')",
+    "sign_in": "(workspace_id, issuer, subject) VALUES ('{other}', 'x', 'x')",
     "audit_head": "(workspace_id, entries, hash) VALUES ('{other}', 1, '')",
     "audit_entry": "(workspace_id, at, actor_kind, actor_subject, action, object_type, object_id)"
     " VALUES ('{other}', now(), 'x', 'x', 'x', 'x', '{user}')",
