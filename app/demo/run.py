@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from creditdesk.app.database import running_database
+from creditdesk.app.demo.access import put_access
 from creditdesk.app.demo.controls import put_controls
 from creditdesk.app.demo.dataset import Scale
 from creditdesk.app.demo.issuer import DemoIssuer
@@ -145,6 +146,7 @@ async def _prepare(dsn: str, scale: Scale, people: Sequence[SignIn], issuer: Dem
         recorded = await load(database, scale=scale, now=now)
         await put_controls(database, acme(scale.users), now=now)
         await link(database, people, issuer_url=issuer.url)
+        await put_access(database, people, issuer_url=issuer.url, now=now)
     finally:
         await database.close()
     sys.stderr.write(f"{recorded} events recorded.\n")

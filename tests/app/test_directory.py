@@ -166,3 +166,12 @@ def test_a_dry_run_makes_no_workspace(fresh_database: FreshDatabase, put: Put) -
     assert put(FILE, "--dry-run").returncode == 0
     with psycopg.connect(fresh_database.owner_dsn) as connection:
         assert connection.execute("SELECT count(*) FROM workspace").fetchone() == (0,)
+
+
+def test_the_first_owner_comes_in_by_the_policy_that_the_file_sets(fresh_database: FreshDatabase, put: Put) -> None:
+    workspace = FILE["workspace"] | {"firstSignIn": "LINK", "groupClaims": "MIRROR"}
+    for content in (FILE | {"workspace": workspace}, FILE):  # what a file does not say stays
+        assert put(content).returncode == 0
+        with psycopg.connect(fresh_database.owner_dsn) as connection:
+            settings = connection.execute("SELECT first_sign_in, group_claims FROM workspace_settings").fetchall()
+        assert settings == [("LINK", "MIRROR")]
