@@ -26,7 +26,7 @@ WINDOW = timedelta(minutes=1)
 MOST_REMEMBERED = 10_000
 MOST_OPEN = 1000
 SWEEP_SECONDS = 5.0
-NOBODY = Actor("", "", None)
+NOBODY = Actor("NOBODY", "", None)
 """Whoever showed a token that is none."""
 
 _log = logging.getLogger(__name__)

@@ -9,10 +9,11 @@ from creditdesk.credits.directory import Workspace
 
 
 class PrincipalKind(Enum):
-    """A person who signed in, or a program with credentials of its own."""
+    """A person who signed in, or a program with credentials of its own; nobody only ever was refused."""
 
     PERSON = "person"
     SERVICE = "service"
+    NOBODY = "nobody"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ class AuditEntry:
 
     at: datetime = strawberry.field(description="When it was changed.")
     action: AuditAction = strawberry.field(description="What was done.")
-    actor_kind: PrincipalKind | None = strawberry.field(
-        description="Whether a person or a program did it; null for a token that was refused, whoever wrote it."
+    actor_kind: PrincipalKind = strawberry.field(
+        description="Whether a person or a program did it, or nobody knows who."
     )
     actor_subject: str = strawberry.field(description="Who did it, as the identity provider names them.")
     object_type: str = strawberry.field(description="The type of what was changed.")
@@ -54,7 +54,7 @@ class AuditEntry:
         return cls(
             at=entry.at,
             action=entry.action,
-            actor_kind=PrincipalKind[entry.actor_kind] if entry.actor_kind else None,
+            actor_kind=PrincipalKind[entry.actor_kind],
             actor_subject=entry.actor_subject,
             object_type=entry.object_type,
             before=_shown(entry.before),

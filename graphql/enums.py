@@ -110,7 +110,11 @@ _described(
 _described(
     PrincipalKind,
     "What kind of caller a token stands for.",
-    values={"PERSON": "A person who signed in.", "SERVICE": "A program with credentials of its own."},
+    values={
+        "PERSON": "A person who signed in.",
+        "SERVICE": "A program with credentials of its own.",
+        "NOBODY": "Whoever shows a token that nobody signed: in the audit trail only.",
+    },
 )
 _described(UserKind, "What a user of a workspace is.")
 _described(FirstSignIn, "What becomes of a person with a valid token whom the workspace does not know.")

@@ -223,7 +223,7 @@ def test_tokens_that_nobody_signed_name_nobody_and_make_no_flood(server: Server)
         assert server.post(forged(server, sub=f"victim-{number}")) == [401]
     server.flush(after=timedelta(seconds=61))
     [first, rest] = server.trail("ACCESS_DENIED")
-    assert first[:3] == rest[:3] == ("", "", None)
+    assert first[:3] == rest[:3] == ("NOBODY", "", None)
     assert (first[3]["count"], rest[3]["count"]) == ("1", "59")
 
 
