@@ -15,6 +15,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from creditdesk.app.browsers import browsers_from_settings
+from creditdesk.app.costs import PATH as COSTS
+from creditdesk.app.costs import CostsEndpoint
 from creditdesk.app.cross_origin import CrossOrigin
 from creditdesk.app.documents import stored_documents
 from creditdesk.app.graphiql import graphiql_routes
@@ -167,6 +169,7 @@ def app_from_settings(settings: Settings) -> Starlette:
     holds = HoldsEndpoint(
         desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes, denied=access_log.denied
     )
+    costs = CostsEndpoint(database=database, authenticator=authenticator, denied=access_log.denied)
     return create_app(
         database=database,
         access_log=access_log,
@@ -174,7 +177,11 @@ def app_from_settings(settings: Settings) -> Starlette:
         http=http,
         graphql_endpoint=endpoint,
         holds_endpoint=holds,
-        routes=[*browsers.routes, *(graphiql_routes() if settings.graphiql == "on" else ())],
+        routes=[
+            *browsers.routes,
+            Route(COSTS, costs.answer),
+            *(graphiql_routes() if settings.graphiql == "on" else ()),
+        ],
         origins=settings.origins,
         session_idle=settings.session_lifetimes.idle,
         metrics=metrics,

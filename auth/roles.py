@@ -28,6 +28,7 @@ class Permission(Enum):
     REQUESTS_DECIDE = "Decide requests; as a group manager, those of the groups one manages, up to a ceiling."
     LIMITS_WRITE = "Set limits; as a group manager, each-user limits in the groups one manages, up to a ceiling."
     PEOPLE_WRITE = "Change people, groups and who is in them, and end sessions."
+    COSTS_READ = "Export what everybody used, by day, user, group, product and model."
     RATES_WRITE = "See and set the rate card."
     SETTINGS_WRITE = "See and change the workspace's settings."
     AUDIT_READ = "See the audit trail."
@@ -40,9 +41,15 @@ GRANTED_BY_ROLE: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.OWNER: _PERSON
         | _DECIDER
-        | {Permission.PEOPLE_WRITE, Permission.RATES_WRITE, Permission.SETTINGS_WRITE, Permission.AUDIT_READ},
+        | {
+            Permission.PEOPLE_WRITE,
+            Permission.COSTS_READ,
+            Permission.RATES_WRITE,
+            Permission.SETTINGS_WRITE,
+            Permission.AUDIT_READ,
+        },
         Role.ADMIN: _PERSON | _DECIDER | {Permission.PEOPLE_WRITE, Permission.AUDIT_READ},
-        Role.BILLING: _PERSON | {Permission.USAGE_READ, Permission.RATES_WRITE},
+        Role.BILLING: _PERSON | {Permission.USAGE_READ, Permission.COSTS_READ, Permission.RATES_WRITE},
         Role.ANALYST: _PERSON | {Permission.USAGE_READ},
         Role.GROUP_MANAGER: _PERSON | _DECIDER,  # policy narrows it to the groups they manage
         Role.MEMBER: _PERSON,
@@ -56,6 +63,7 @@ GRANTED_BY_SCOPE: Mapping[str, Permission] = MappingProxyType(
         "usage:write": Permission.USAGE_WRITE,
         "limits:write": Permission.LIMITS_WRITE,
         "members:write": Permission.PEOPLE_WRITE,
+        "costs:read": Permission.COSTS_READ,
         "audit:read": Permission.AUDIT_READ,
     }
 )
