@@ -12,8 +12,10 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
+from creditdesk.credits.newcomers import note_sign_in
+from creditdesk.credits.permitted import Actor
 from support.databases import FreshDatabase
-from support.world import World, group_id, user_id, workspace_id, workspace_slug, world_of
+from support.world import NOW, World, group_id, user_id, workspace_id, workspace_slug, world_of
 
 ADMINISTRATOR, MEMBER, SERVER, OWNER = (f"creditdesk_{name}" for name in ("administrator", "member", "server", "owner"))
 ACME, HIMAL, MO = workspace_id("acme"), workspace_id("himal"), user_id("mo")
@@ -54,6 +56,12 @@ COMMON = ("user_group", "workspace_settings", "balance_kind")
 @pytest.fixture(scope="module")
 def world(module_database: FreshDatabase) -> Iterator[World]:
     with world_of(module_database) as filled:
+        for place in (ACME, HIMAL):
+            actor = Actor("SERVICE", "gateway", None)
+            signed_in = note_sign_in(
+                filled.database, place, actor, issuer="https://id.example", roles=["SERVICE"], began_at=NOW, now=NOW
+            )
+            filled.run(signed_in)
         yield filled
 
 
