@@ -156,7 +156,7 @@ def maximal_documents() -> Iterator[tuple[str, dict[str, str]]]:
     """Return documents, each with its variables, that select everything in every way, each object through others."""
     for round_ in range(ROUNDS):
         writer = MaximalDocument(schema, ARGUMENTS, round_, SHALLOW, {"CreditUsage": 2 if round_ == 0 else 1})
-        for root in ("viewer", "workspace", "rateLimit"):
+        for root in ("viewer", "workspace"):
             yield f"query {writer.root(root)}", {}
         for owner in [*NODES, *HOLDS][round_::ROUNDS]:
             yield f"query($id: ID!) {writer.node(owner.split('/')[0].title())}", {"id": IDS[owner]}
