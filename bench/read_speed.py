@@ -36,6 +36,7 @@ from read_workloads import (
     of_floor,
     of_plain,
     of_postgraphile,
+    owner_of,
     some_members,
     wire,
 )
@@ -123,8 +124,12 @@ def candidates(stack: ExitStack, server: embedded.EmbeddedServer, issuer: str, c
     return found
 
 
-GENEROUS: Mapping[str, str] = {}
-"""Settings without which the largest documents would be refused as too costly: the limits stay on."""
+GENEROUS: Mapping[str, str] = {
+    "CREDITDESK_MAX_COST": "1000000",
+    "CREDITDESK_COST_CAPACITY": "1000000000000",
+    "CREDITDESK_COST_PER_SECOND": "1000000000000",
+}
+"""One caller asks all there is to ask, as fast as it is answered: costs are told and taken, from a share that lasts."""
 
 
 def answers(candidate: Candidate, asked: Asked) -> Any:
@@ -189,7 +194,7 @@ def timed(
 def scene_of(identity: DemoIssuer, url: str, company: Company) -> Scene:
     """Return what the workloads are about, with tokens for everybody who asks."""
     members = some_members(company, MEMBERS)
-    owner = identity.issue_access_token("owner", lifetime=LIFETIME)
+    owner = identity.issue_access_token(subject_of(owner_of(company)), lifetime=LIFETIME)
     response = httpx.post(
         f"{url}/graphql", json={"query": _PEOPLE}, headers={"authorization": f"Bearer {owner}"}, trust_env=False
     )
@@ -215,7 +220,7 @@ def measured(
         largest = asyncio.run(filled(server, dsn, events=events, issuer=url))
         made.append(largest)
         members = some_members(largest, MEMBERS)
-        subjects = {"owner": "owner", **{subject_of(member): "member" for member in members}}
+        subjects = {subject_of(owner_of(largest)): "owner", **{subject_of(member): "member" for member in members}}
         persons = [_person(subject, role, largest.slug) for subject, role in subjects.items()]
         return DemoIssuer(url, AUDIENCE, persons=persons, clients=[])
 

@@ -22,7 +22,16 @@ import pytest
 
 from creditdesk.app.demo.issuer import DemoIssuer
 from creditdesk.credits.amounts import MICRO, format_credits, parse_credits
-from creditdesk.credits.directory import NewGroup, NewUser, UserKind, put_groups, put_users, put_workspace
+from creditdesk.credits.directory import (
+    Identity,
+    NewGroup,
+    NewUser,
+    UserKind,
+    put_groups,
+    put_identities,
+    put_users,
+    put_workspace,
+)
 from creditdesk.credits.reconcile import Difference, reconcile
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
@@ -153,6 +162,8 @@ class Company:
             )
             await put_groups(conn, workspace_id=self.id, groups=groups, now=now)
             await put_users(conn, workspace_id=self.id, users=users, now=now)
+            owner = Identity(self.site.issuer.url, "olga", self.users[0])
+            await put_identities(conn, workspace_id=self.id, identities=[owner])
         await database.close()
 
     def gateway(self) -> Gateway:
