@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -11,6 +11,7 @@ from creditdesk.app.metrics import Metrics
 from creditdesk.credits.changes import trim_outbox
 from creditdesk.credits.partitions import make_partitions_ahead
 from creditdesk.credits.sessions import remove_expired_sessions
+from creditdesk.db.background import end
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseError
 from creditdesk.db.readiness import pool_use
@@ -46,10 +47,7 @@ async def kept_up(database: Database, metrics: Metrics, *, session_idle: timedel
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(*tasks)
 
 
 async def _again_and_again(chore: Callable[[Database], Awaitable[None]], database: Database, seconds: float) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -18,6 +18,7 @@ from creditdesk.auth.principal import Principal
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.newcomers import note_denial, note_sign_in
 from creditdesk.credits.permitted import Actor
+from creditdesk.db.background import end
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseError, DatabaseUnavailable
 
@@ -102,9 +103,7 @@ class AccessLog:
         try:
             yield
         finally:
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+            await end(sweeping)
             await self.flush(everything=True)
 
     async def flush(self, *, everything: bool = False) -> None:

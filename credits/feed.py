@@ -8,12 +8,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID, uuid4
 
 from creditdesk.credits.changes import Change, Topic, news_since, snapshot_now, tell_of_changes
+from creditdesk.db.background import end
 from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
 from creditdesk.db.errors import DatabaseError
 from creditdesk.db.listening import heard
@@ -93,11 +94,7 @@ class Feed:
             yield
         finally:
             self._database.change_observers.remove(self._committed_here)
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
+            await end(*tasks)
 
     @asynccontextmanager
     async def watching(
