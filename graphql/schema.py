@@ -60,8 +60,9 @@ class Query(HoldQueries, RateLimitQueries, SimulationQueries):
         """Load objects."""
         if len(ids) > MAX_NODES:
             raise InvalidInputError(f"At most {MAX_NODES} ids at once.")
+        asked = [decode_id(id_) for id_ in ids]  # first: one that is none would leave those before it begun
         # Together, so that they are loaded together.
-        return await asyncio.gather(*(node_of(info, *decode_id(id_)) for id_ in ids))
+        return await asyncio.gather(*(node_of(info, *one) for one in asked))
 
     @strawberry.field(
         description="The caller's workspace; null for any other.", extensions=[requires(Permission.WORKSPACE_READ)]

@@ -34,11 +34,6 @@ from support.world import (
 
 CALLERS = ("OWNER", "GROUP_MANAGER", "MEMBER", "READER", "UNLINKED", "OTHER_OWNER")
 CORE = core_schema()
-pytestmark = [
-    # The stock executor leaves coroutines that it has made, and not yet awaited, where a field beside them fails.
-    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore:.*<coroutine object:pytest.PytestUnraisableExceptionWarning"),
-]
 _IDS = [
     *(shown_id("User", user_id(person.name)) for place in PLACES for person in place.people),
     *(shown_id("Group", group_id(group)) for place in PLACES for group in place.groups),

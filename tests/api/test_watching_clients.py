@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
 from creditdesk.credits.amounts import MICRO, parse_credits
@@ -33,13 +35,19 @@ def world(module_database: FreshDatabase) -> Iterator[World]:
 
 
 async def watched(world: World, kind: str, tokens: list[str], wanted: int, act: Callable[[], Any]) -> Any:
-    """Return what the client tells of so many events; `act` is done when it has subscribed."""
-    endpoint = WebSocketEndpoint(callers=world.callers, streams=world.streams)
-    app = Starlette(routes=[Route("/graphql", world.endpoint), WebSocketRoute("/graphql", endpoint)])
+    """Return what the client tells of so many events; `act` is done when it has been told the first of them."""
+    endpoint, was_told = WebSocketEndpoint(callers=world.callers, streams=world.streams), asyncio.Event()
+
+    async def told(_: Request) -> Response:
+        was_told.set()
+        return Response()
+
+    routes = [Route("/graphql", world.endpoint), WebSocketRoute("/graphql", endpoint), Route("/told", told)]
+    app = Starlette(routes=routes)
     async with serving(app) as url:
         address = f"{url.replace('http', 'ws', 1) if kind == 'ws' else url}/graphql"
         client = asyncio.create_task(asyncio.to_thread(run_node, "watch.mjs", kind, address, str(wanted), *tokens))
-        await until(lambda: world.streams.subscribers.open.subscriptions == 1 or client.done())
+        await until(lambda: was_told.is_set() or client.done())
         if not client.done():
             await act()
         return await client
@@ -65,8 +73,6 @@ def test_the_client_comes_back_by_itself_with_a_fresh_token_when_the_old_one_exp
     tokens = [world.site.token(exp=now + 300, **claims), world.site.token(exp=now + 5000, **claims)]
 
     async def act() -> None:
-        await until(lambda: world.streams.subscribers.open.connections == 1)
-        await asyncio.sleep(0.3)  # the state is told, in all likelihood: the client counts what it was told anyway
         world.site.clock.advance(1000)
 
     found = with_feed(world, lambda: watched(world, "ws", tokens, 2, act))

@@ -27,6 +27,8 @@ for await (const { data, errors } of client.iterate({ query })) {
   if (errors) throw new Error(JSON.stringify(errors));
   told.push(data.budgetChanged.used);
   process.stderr.write(`${data.budgetChanged.used}\n`);
+  // So that what is to change does not change before the state has been told: then it would be told once.
+  if (told.length === 1) await fetch(new URL('/told', url.replace(/^ws/, 'http')));
   if (told.length >= Number(wanted)) break;
 }
 await client.dispose();
