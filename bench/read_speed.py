@@ -126,8 +126,8 @@ def candidates(stack: ExitStack, server: embedded.EmbeddedServer, issuer: str, c
 
 GENEROUS: Mapping[str, str] = {
     "CREDITDESK_MAX_COST": "1000000",
-    "CREDITDESK_COST_CAPACITY": "1000000000000",
-    "CREDITDESK_COST_PER_SECOND": "1000000000000",
+    "CREDITDESK_COST_CAPACITY": "2147483647",
+    "CREDITDESK_COST_PER_SECOND": "2147483647",
 }
 """One caller asks all there is to ask, as fast as it is answered: costs are told and taken, from a share that lasts."""
 
