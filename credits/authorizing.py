@@ -6,7 +6,7 @@ from uuid import UUID
 
 from creditdesk.credits.controls import Control
 from creditdesk.credits.errors import ErrorCode
-from creditdesk.credits.hold_placing import HoldPlacer
+from creditdesk.credits.hold_placing import HoldPlacer, priced
 from creditdesk.credits.hold_rules import BindingBudget, HoldError, HoldRequest, check_request
 from creditdesk.db.connections import Connection
 
@@ -32,8 +32,10 @@ async def authorization(
         raise HoldError(ErrorCode.UNKNOWN_USER)
     if not spender.active:
         raise HoldError(ErrorCode.INACTIVE_USER)
-    amount = (await placer.priced(rules, request, now)).credits
-    hard = [control for control in placer.applied(rules, spender, request, now).balances.values() if control.is_hard]
+    if request.amount is None:
+        await placer.card(rules)
+    amount = priced(rules, request, now).credits
+    hard = [control for control in placer.applied(rules, spender, request, now).controls if control.is_hard]
     rooms = [(room, control) for room, control in zip(await _rooms(conn, workspace_id, hard, now), hard, strict=True)]
     limited = [(room, control) for room, control in rooms if room is not None]
     if not limited:

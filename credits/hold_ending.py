@@ -1,7 +1,6 @@
 """Ending holds: settled with what was really used, which is recorded as usage, or released. Each ends exactly once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -75,7 +74,7 @@ async def release_holds(
                 raise HoldError(ErrorCode.HOLD_ENDED)
             if hold.state is HoldState.HELD:
                 releasing.append(id_)
-                hold = replace(hold, state=HoldState.RELEASED, ended_at=now)
+                hold = hold._replace(state=HoldState.RELEASED, ended_at=now)
             answers.append(hold)
         except CreditError as error:
             answers.append(error)
@@ -119,8 +118,7 @@ async def _settled(
     uses: list[HeldUse] = []
     for index, settlement, priced, hold in settling:
         still_held = 0 if hold.has_expired(now) else hold.amount
-        done = replace(
-            hold,
+        done = hold._replace(
             state=HoldState.SETTLED,
             ended_at=now,
             settled_amount=priced.credits,

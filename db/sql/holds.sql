@@ -3,6 +3,28 @@
 h.id, h.source, h.external_id, h.user_id, h.group_id, h.product, h.model, h.amount, h.state, h.placed_at, h.expires_at,
 h.ended_at, h.settled_amount, h.overage, h.rate_ids, h.passed_soft, h.request_hash, h.settlement_hash, h.refusal
 
+-- name: grant_holds
+-- tells: outbox
+-- Place holds that all have room, all that came together in one transaction; false where not all of them have.
+WITH granted AS MATERIALIZED (
+  SELECT grant_holds(
+    %(workspace_id)s::uuid, %(now)s::timestamptz, %(version)s::bigint,
+    %(ids)s::uuid[], %(hashes)s::uuid[], %(sources)s::text[], %(external_ids)s::text[], %(users)s::uuid[],
+    %(groups)s::uuid[], %(products)s::text[], %(models)s::text[], %(amounts)s::bigint[], %(until)s::bigint[],
+    %(rates)s::text[],
+    %(balance_kinds)s::integer[], %(balance_scopes)s::uuid[], %(balance_days)s::date[], %(balance_highest)s::bigint[],
+    %(balance_held)s::text[]
+  ) AS are_all
+),
+told AS (
+  INSERT INTO outbox (workspace_id, written_at, kind, users, groups)
+  SELECT %(workspace_id)s::uuid, %(now)s::timestamptz, 'HOLDS', %(users)s::uuid[], %(groups)s::uuid[]
+  FROM granted AS g
+  WHERE g.are_all
+)
+SELECT g.are_all
+FROM granted AS g;
+
 -- name: place_holds
 -- tells: outbox
 -- Place holds, all that came together in one transaction; a row with nth 0 says that the rules have changed meanwhile.

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any, TypeVar
@@ -238,7 +237,7 @@ class Gateway:
             again = await placed(self._desk(), self.holding, request)
             # Time goes by: it may have expired between the two.
             if isinstance(hold, Hold) and isinstance(again, Hold):
-                assert replace(again, state=hold.state) == hold
+                assert again._replace(state=hold.state) == hold
             assert type(again) is type(hold)
         if not isinstance(hold, Hold):
             self.counts["refused"] += 1

@@ -368,7 +368,7 @@ def test_a_hold_that_nobody_could_place_is_refused_and_keeps_nobody_out_who_asks
     holding: Holding, change: dict[str, Any], expected: ErrorCode
 ) -> None:
     good = holding.request("good")
-    before, wrong, after = holding.together(good, replace(holding.request("wrong"), **change), holding.request("also"))
+    before, wrong, after = holding.together(good, holding.request("wrong")._replace(**change), holding.request("also"))
     assert isinstance(wrong, CreditError)
     assert wrong.code is expected
     assert isinstance(before, Hold)
@@ -437,8 +437,8 @@ def test_settling_records_what_was_used_and_gives_back_the_rest(holding: Holding
     hold = holding.place("1", 8)
     holding.clock.move(seconds=20)
     settled = holding.settle(hold, 5, measured=Measured(input_tokens=7, cached_input_tokens=2, output_tokens=3))
-    assert settled == replace(
-        hold, state=HoldState.SETTLED, ended_at=NOW + timedelta(seconds=20), settled_amount=5 * MICRO
+    assert settled == hold._replace(
+        state=HoldState.SETTLED, ended_at=NOW + timedelta(seconds=20), settled_amount=5 * MICRO
     )
     [row] = holding.ledger.desk.sql(
         "SELECT user_id, group_id, at, recorded_at, source, external_id, product, model, credits, requests,"
@@ -503,7 +503,7 @@ def test_an_expired_hold_counts_no_longer_at_the_very_instant_and_without_a_swee
     assert holding.authorize(10).allowed
     assert everything(holding.ledger.desk) == before
     assert holding.place("3", 10).amount == 10 * MICRO
-    assert holding.place("1", 10, seconds=10) == replace(hold, state=HoldState.EXPIRED)
+    assert holding.place("1", 10, seconds=10) == hold._replace(state=HoldState.EXPIRED)
     assert holding.differences() == ()
 
 
@@ -512,7 +512,7 @@ def test_releasing_gives_everything_back_and_records_nothing(holding: Holding) -
     holding.limit("red", 10, shared=True, cadence=Cadence.WEEK)
     hold = holding.place("1", 10)
     released = holding.release(hold)
-    assert released == replace(hold, state=HoldState.RELEASED, ended_at=NOW)
+    assert released == hold._replace(state=HoldState.RELEASED, ended_at=NOW)
     assert held(holding) == {"0"}
     assert holding.ledger.rows() == 0
     assert holding.place("2", 10).amount == 10 * MICRO
@@ -835,7 +835,7 @@ def test_two_users_in_one_round_are_each_held_for(holding: Holding) -> None:
 
 def test_the_same_hold_twice_in_one_round_is_one_hold(holding: Holding) -> None:
     same, other = holding.request("1", 2), holding.request("1", 3)
-    alike = replace(same, user=UserBy(email="ada@example.com"))
+    alike = same._replace(user=UserBy(email="ada@example.com"))
     answers = holding.together(same, same, alike, other, same, alike, other)
     holds = [answer for answer in answers if isinstance(answer, Hold)]
     assert len(holds) == 5
@@ -848,7 +848,7 @@ def test_the_same_hold_twice_in_one_round_is_one_hold(holding: Holding) -> None:
 def test_a_refusal_twice_in_one_round_is_one_refusal(holding: Holding) -> None:
     holding.limit("ada", 1)
     same = holding.request("1", 2)
-    answers = holding.together(same, same, replace(same, user=UserBy(email="ada@example.com")))
+    answers = holding.together(same, same, same._replace(user=UserBy(email="ada@example.com")))
     assert [type(answer) for answer in answers] == [BudgetExceededError] * 3
     assert holding.ledger.rows("hold") == 1
 

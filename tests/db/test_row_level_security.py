@@ -450,6 +450,7 @@ def test_the_context_is_read_by_stable_plain_functions(world: World) -> None:
     spending = [
         ("billing_first_day", "i", "plpgsql", False),
         ("controls_key", "i", "sql", False),
+        ("grant_holds", "v", "plpgsql", False),
         ("held_merged", "i", "plpgsql", False),
         ("held_now", "i", "plpgsql", False),
         ("period_first_day", "i", "sql", False),
