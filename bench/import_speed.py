@@ -186,7 +186,7 @@ Python {platform.python_version()}, embedded PostgreSQL with its durable setting
 
 A workspace of {USERS:,} users in {GROUPS} groups with {EVENTS_A_DAY:,} events a day; {events:,} events a round in
 batches of {MAX_BATCH}, a transaction each, on one connection. *Recorded* is `record_usage` as the API and the import
-call it: events checked, users resolved, each event exactly once, five rollups and balances kept, row-level security on.
+call it: events checked, users resolved, each event exactly once, six rollups and balances kept, row-level security on.
 *Bare* is `{BARE_IN_SHORT}` of the same rows by the table's owner.
 The two take turns, after a round that is not counted. Only the ratio means anything.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -9,11 +10,12 @@ from uuid import UUID
 from creditdesk.credits.directory import UserKind, sort_name
 from creditdesk.credits.errors import InvalidRangeError
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Range
-from creditdesk.credits.usage import whole_months
+from creditdesk.credits.ranges import Months, Range, months_of
+from creditdesk.credits.usage import month_arguments
 from creditdesk.db.connections import Connection, Row
 
 _NO_ID = UUID(int=0)
+_NO_MONTHS = month_arguments(Months(date.min, date.min, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,7 @@ async def groups_of_users(
 def _order_arguments(order: Order, window: Window) -> dict[str, object]:
     arguments: dict[str, object] = {
         "credits_sign": 0,
-        "months_from": None,
-        "months_to": None,
+        **_NO_MONTHS,
         "first_day": None,
         "last_day": None,
         "backwards": order.descending != window.from_end,
@@ -163,15 +164,13 @@ def _order_arguments(order: Order, window: Window) -> dict[str, object]:
     if order.by is OrderedBy.CREDITS and order.range is not None:
         if order.range.edges:
             raise InvalidRangeError("An order by credits takes whole days.")
-        months_from, months_to = whole_months(order.range)
         # The sign, not the direction, turns credits round: equals stay in the order of their names.
         arguments |= {
             "credits_sign": -1 if order.descending else 1,
             "backwards": window.from_end,
             "first_day": order.range.first_day,
             "last_day": order.range.last_day,
-            "months_from": months_from,
-            "months_to": months_to,
+            **month_arguments(months_of(order.range)),
         }
     return arguments
 

@@ -3,7 +3,7 @@
 A day is the span between two midnights of the zone, so it has 23 to 25 hours where clocks change.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
 from zoneinfo import ZoneInfo
@@ -40,7 +40,8 @@ class Span:
 class Range:
     """A half-open span in UTC, the days of the zone that are whole in it, and up to two spans outside those days.
 
-    `first_day` is after `last_day` where no day is whole.
+    `first_day` is after `last_day` where no day is whole. `today`, where it is known, says which days are still to
+    come: it makes reading cheaper and changes no answer.
     """
 
     zone: str
@@ -49,6 +50,25 @@ class Range:
     first_day: date
     last_day: date
     edges: tuple[Span, ...]
+    today: date | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DaySpan:
+    """Days, both included, that are added to whole months, or taken away from them."""
+
+    first: date
+    last: date
+    sign: int
+
+
+@dataclass(frozen=True, slots=True)
+class Months:
+    """Whole days as months from `start` until before `end`, and the days that make up the difference."""
+
+    start: date
+    end: date
+    days: tuple[DaySpan, ...]
 
 
 def midnight(day: date, zone: str) -> datetime:
@@ -66,11 +86,46 @@ def next_month(day: date) -> date:
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
-def range_of_days(first: date, last: date, *, zone: str) -> Range:
+def days_of(range_: Range) -> Months:
+    """Return the whole days of a range as days alone."""
+    return Months(range_.first_day, range_.first_day, (DaySpan(range_.first_day, range_.last_day, 1),))
+
+
+def months_of(range_: Range) -> Months:
+    """Return the whole days of a range as whole months, with the fewest days that make up the difference.
+
+    A month that is partly in the range is read as its days in it, or as the month without its other days. Days to come
+    are as good as empty, so a range that ends today is read as if it ended with the month.
+    """
+    whole: list[date] = []
+    spans: list[DaySpan] = []
+    month = range_.first_day.replace(day=1)
+    while month <= range_.last_day:
+        last_of_month = next_month(month) - _DAY
+        inside = DaySpan(max(range_.first_day, month), min(range_.last_day, last_of_month), 1)
+        outside = [DaySpan(month, inside.first - _DAY, -1), DaySpan(inside.last + _DAY, last_of_month, -1)]
+        outside = [span for span in outside if span.first <= span.last]
+        if sum(_past_days(span, range_.today) for span in outside) < _past_days(inside, range_.today):
+            whole.append(month)
+            spans += outside
+        else:
+            spans.append(inside)
+        month = next_month(month)
+    if not whole:
+        return days_of(range_)
+    return Months(whole[0], next_month(whole[-1]), tuple(spans))
+
+
+def _past_days(span: DaySpan, today: date | None) -> int:
+    last = span.last if today is None else min(span.last, today)
+    return max((last - span.first).days + 1, 0)
+
+
+def range_of_days(first: date, last: date, *, zone: str, today: date | None = None) -> Range:
     """Return the range from `first` to `last`, both included; raise InvalidRangeError where it is none."""
     if not _FIRST_DAY <= first <= last <= _LAST_DAY or (last - first).days >= MAX_DAYS:
         raise InvalidRangeError
-    return Range(zone, midnight(first, zone), midnight(last + _DAY, zone), first, last, ())
+    return Range(zone, midnight(first, zone), midnight(last + _DAY, zone), first, last, (), today)
 
 
 def range_of_instants(start: datetime, end: datetime, *, zone: str) -> Range:
@@ -94,16 +149,16 @@ def range_of_preset(preset: RangePreset, *, zone: str, now: datetime) -> Range:
     first_of_month = today.replace(day=1)
     match preset:
         case RangePreset.TODAY:
-            return range_of_days(today, today, zone=zone)
+            return range_of_days(today, today, zone=zone, today=today)
         case RangePreset.LAST_7_DAYS:
-            return range_of_days(today - 6 * _DAY, today, zone=zone)
+            return range_of_days(today - 6 * _DAY, today, zone=zone, today=today)
         case RangePreset.LAST_30_DAYS:
-            return range_of_days(today - 29 * _DAY, today, zone=zone)
+            return range_of_days(today - 29 * _DAY, today, zone=zone, today=today)
         case RangePreset.LAST_90_DAYS:
-            return range_of_days(today - 89 * _DAY, today, zone=zone)
+            return range_of_days(today - 89 * _DAY, today, zone=zone, today=today)
         case RangePreset.THIS_MONTH | RangePreset.THIS_PERIOD:
             # Whole, so that it is read from the monthly rollup, and spans what a budget's period spans.
-            return range_of_days(first_of_month, next_month(today) - _DAY, zone=zone)
+            return range_of_days(first_of_month, next_month(today) - _DAY, zone=zone, today=today)
         case RangePreset.LAST_MONTH | RangePreset.LAST_PERIOD:
             last = first_of_month - _DAY
-            return range_of_days(last.replace(day=1), last, zone=zone)
+            return range_of_days(last.replace(day=1), last, zone=zone, today=today)

@@ -8,7 +8,7 @@ from uuid import UUID
 from creditdesk.credits.amounts import format_credits
 from creditdesk.db.connections import Connection
 
-ROLLUPS = ("user_detail_day", "user_day", "user_month", "group_day", "group_hour")
+ROLLUPS = ("user_detail_day", "user_day", "user_month", "group_day", "group_hour", "workspace_day")
 _FIGURES = ("credits", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
 
 

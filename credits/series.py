@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from creditdesk.credits.errors import InvalidRangeError
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Range, Span, day_of, midnight, next_month
+from creditdesk.credits.ranges import Range, Span, day_of, days_of, midnight, next_month
 from creditdesk.credits.usage import (
     Cell,
     Figures,
     Key,
     UsageQuery,
     cell_arguments,
+    month_arguments,
     names_users,
     span_arguments,
 )
@@ -40,6 +42,14 @@ class Series:
     points: tuple[tuple[datetime, Figures], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesRows:
+    """A series for whoever reads many points: `key` as in `Series`, each point a moment and the five figures."""
+
+    key: Key | None
+    points: list[tuple[Any, ...]]
+
+
 async def series_of(
     conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
 ) -> list[tuple[Series, ...]]:
@@ -47,22 +57,33 @@ async def series_of(
 
     Every point of the range is there, also where nothing was used.
     """
+    found = await series_rows_of(conn, permitted, cells, query, interval)
+    return [tuple(map(shown_series, one)) for one in found]
+
+
+def shown_series(found: SeriesRows) -> Series:
+    """Return a series from its rows."""
+    return Series(found.key, tuple((start, Figures(*figures)) for start, *figures in found.points))
+
+
+async def series_rows_of(
+    conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
+) -> list[list[SeriesRows]]:
+    """Return the same as `series_of`, as rows."""
     starts = _point_starts(query.range, interval)
-    rows = await _series_rows(conn, permitted, cells, query, interval)
-    series: list[dict[int | None, tuple[Key | None, dict[object, Figures]]]] = [{} for _ in cells]
-    for nth, user_id, group_id, product, model, place, bucket, *figures in rows:
-        key = None if place is None else Key(user_id, group_id, product, model)
-        series[nth - 1].setdefault(place, (key, {}))[1][bucket] = Figures(*figures)
+    nothing = [(start, 0, 0, 0, 0, 0) for _, start in starts]
+    place_of = {bucket: (place, start) for place, (bucket, start) in enumerate(starts)}
+    found: list[dict[int | None, SeriesRows]] = [{} for _ in cells]
+    for row in await _series_rows(conn, permitted, cells, query, interval):
+        series, place = found[row[0] - 1], row[5]
+        if place not in series:
+            series[place] = SeriesRows(None if place is None else Key(*row[1:5]), nothing.copy())
+        point, start = place_of[row[6]]
+        series[place].points[point] = (start, *row[7:])
     if not query.by:
-        for one in series:
-            one.setdefault(1, (Key(), {}))
-    return [
-        tuple(
-            Series(key, tuple((start, points.get(bucket, Figures())) for bucket, start in starts))
-            for key, points in one.values()
-        )
-        for one in series
-    ]
+        for series in found:
+            series.setdefault(1, SeriesRows(Key(), nothing))
+    return [list(series.values()) for series in found]
 
 
 async def _series_rows(
@@ -76,13 +97,15 @@ async def _series_rows(
             return await conn.rows("usage_hours_between", **arguments, **spans)
         return await conn.rows("usage_hours", starts=range_.start, ends=range_.end, **arguments)
     # Every point is a sum of days, so whole months are of no use here.
-    arguments |= {"months_from": range_.first_day, "months_to": range_.first_day}
+    arguments |= month_arguments(days_of(range_))
     bucket = {Interval.DAY: "day", Interval.WEEK: "week"}.get(interval, "month")
     if range_.edges:
         spans = span_arguments(range_, range_.edges)
         return await conn.rows("usage_series_between", bucket=bucket, **arguments, **spans)
     if arguments["on_user"]:
         return await conn.rows("usage_series_of_users", bucket=bucket, **arguments)
+    if arguments["source"] == "WORKSPACE":
+        return await conn.rows("usage_series_of_workspace", bucket=bucket, **arguments)
     return await conn.rows("usage_series", bucket=bucket, **arguments)
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 from enum import Enum
 from uuid import UUID
 
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Range, Span, next_month
+from creditdesk.credits.ranges import Months, Range, Span, days_of, months_of
 from creditdesk.db.connections import Connection, Row
 
 NO_GROUP = UUID(int=0)
@@ -108,13 +107,18 @@ _NOTHING: Row = (0, None, None, None, None, 0, 0, 0, 0, 0, 0, None)
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """What is asked of every cell of a batch."""
+    """What is asked of every cell of a batch.
+
+    With `credits_only` whoever asks reads nothing but the first rows and their credits: all other figures, and the sum
+    of the other rows, may be left at zero.
+    """
 
     range: Range
     filter: Filter = Filter()
     by: tuple[Dimension, ...] = ()
     first: int = 1
     ordering: Ordering = Ordering.CREDITS_DESC
+    credits_only: bool = False
 
 
 async def usage_of(
@@ -137,6 +141,10 @@ async def usage_rows_of(
         rows = await conn.rows("usage_breakdown_between", **arguments, **spans)
     elif arguments["on_user"]:
         rows = await conn.rows("usage_breakdown_of_users", **arguments)
+    elif arguments["source"] == "WORKSPACE":
+        rows = await conn.rows("usage_breakdown_of_workspace", **arguments)
+    elif query.credits_only and permitted.everyone and _is_ranking(cells, query):
+        rows = await conn.rows("usage_most", **arguments)
     else:
         rows = await conn.rows("usage_breakdown", **arguments)
     found: list[list[Row]] = [[] for _ in cells]
@@ -155,6 +163,12 @@ def breakdown_of(found: BreakdownRows) -> Breakdown:
     return Breakdown(rows, Figures(*found.other[6:11]), found.other[5])
 
 
+def _is_ranking(cells: Sequence[Cell], query: UsageQuery) -> bool:
+    """Tell whether all users of the workspace are ranked by their credits."""
+    asked = (query.by, query.ordering, query.filter, *cells)
+    return asked == ((Dimension.USER,), Ordering.CREDITS_DESC, Filter(), Cell())
+
+
 def names_users(cells: Sequence[Cell], query: UsageQuery) -> bool:
     """Tell whether only a rollup that knows users can answer."""
     return Dimension.USER in query.by or query.filter.users is not None or cells[0].user_id is not None
@@ -168,24 +182,17 @@ def _source(cells: Sequence[Cell], query: UsageQuery) -> str:
     if cell.members_of is not None:
         return "CELLS_OF_MEMBERS"
     if not names_users(cells, query):
-        return "GROUP"
+        by_group = Dimension.GROUP in query.by or query.filter.groups is not None or cell.group_id is not None
+        return "GROUP" if by_group else "WORKSPACE"
     by_product = {Dimension.PRODUCT, Dimension.MODEL} & set(query.by)
     narrowed = (cell.product, cell.model, query.filter.products, query.filter.models) != (None, None, None, None)
     # Parts of days come from events with their products, and join the days of the rollup that has products too.
     return "USER_DETAIL" if by_product or narrowed or query.range.edges else "USER"
 
 
-def whole_months(range_: Range) -> tuple[date, date]:
-    """Return the first day of the first whole month, and the day after the last; equal where there is none."""
-    start = range_.first_day if range_.first_day.day == 1 else next_month(range_.first_day)
-    end = (range_.last_day + timedelta(days=1)).replace(day=1)
-    return (start, end) if start < end else (range_.first_day, range_.first_day)
-
-
 def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery) -> dict[str, object]:
     """Return what every usage statement takes."""
     shape = cells[0]
-    months_from, months_to = whole_months(query.range)
     return {
         "workspace_id": permitted.workspace_id,
         "everyone": permitted.everyone,
@@ -212,9 +219,19 @@ def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: Usa
         "source": _source(cells, query),
         "first_day": query.range.first_day,
         "last_day": query.range.last_day,
-        "months_from": months_from,
-        "months_to": months_to,
+        **month_arguments(days_of(query.range) if query.range.edges else months_of(query.range)),
         "first": query.first,
+    }
+
+
+def month_arguments(months: Months) -> dict[str, object]:
+    """Return what a statement takes that reads months of users, and days where a range is none."""
+    return {
+        "months_from": months.start,
+        "months_to": months.end,
+        "edge_firsts": [span.first for span in months.days],
+        "edge_lasts": [span.last for span in months.days],
+        "edge_signs": [span.sign for span in months.days],
     }
 
 

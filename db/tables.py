@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     Sequence,
+    SmallInteger,
     Uuid,
     text,
 )
@@ -265,3 +266,16 @@ class RollupGroupHour(_Figures, table=True):
     group_id: UUID = Field(primary_key=True)
     product: str = words(primary_key=True)
     model: str = words(primary_key=True)
+
+
+class RollupWorkspaceDay(_Figures, table=True):
+    """A workspace's day by product and model. Its sum is in up to four slots, so that fewer writers meet in a row."""
+
+    __tablename__ = "rollup_workspace_day"
+    __table_args__: ClassVar[Any] = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    workspace_id: UUID = Field(primary_key=True)
+    day: date = Field(primary_key=True)
+    product: str = words(primary_key=True)
+    model: str = words(primary_key=True)
+    slot: int = Field(primary_key=True, sa_type=SmallInteger, sa_column_kwargs={"autoincrement": False})

@@ -1,15 +1,17 @@
 """Fields that plans read for many objects at once: what their resolvers answer, without a loader for each object."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import TypeVar
 
 from creditdesk.credits import budget_rules, budgets, people, usage
 from creditdesk.credits.limits import LimitScope
+from creditdesk.credits.series import SeriesRows, shown_series
 from creditdesk.credits.usage import BreakdownRows, Cell, Figures, Filter, UsageQuery
 from creditdesk.graphql.budgets import Budget, Period
 from creditdesk.graphql.connections import Connection, connection_of, window_of
 from creditdesk.graphql.context import Info
-from creditdesk.graphql.enums import Attribution, Dimension, Ordering
+from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering
 from creditdesk.graphql.execution.plans import Batch, Batches, Shape
 from creditdesk.graphql.figures import FIGURES, UsageFilter, shown_figures
 from creditdesk.graphql.limits import CreditLimit, shown_value
@@ -17,7 +19,17 @@ from creditdesk.graphql.loaders import cell_shape
 from creditdesk.graphql.people import UserOrder
 from creditdesk.graphql.ranges import Range, RangeInput
 from creditdesk.graphql.selections import selects_any
-from creditdesk.graphql.usage import CreditUsage, Group, UsageBreakdown, User, checked_dimensions, checked_rows
+from creditdesk.graphql.usage import (
+    CreditUsage,
+    Group,
+    UsageBreakdown,
+    UsageKey,
+    UsageSeries,
+    User,
+    checked_dimensions,
+    checked_rows,
+    wants_credits_only,
+)
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -114,6 +126,7 @@ async def _breakdowns(
     order_by: Ordering = Ordering.CREDITS_DESC,
 ) -> list[tuple[BreakdownRows, CreditUsage]]:
     dimensions, size, context = checked_dimensions(by), checked_rows(first), info.context
+    credits_only = wants_credits_only(info)
 
     asked: dict[Hashable, list[int]] = {}
     for index, one in enumerate(usages):
@@ -121,7 +134,7 @@ async def _breakdowns(
 
     async def read(indexes: list[int]) -> dict[int, BreakdownRows]:
         one = usages[indexes[0]]
-        question = (UsageQuery(one.span, one.filter, dimensions, size, order_by), cell_shape(one.cell))
+        question = (UsageQuery(one.span, one.filter, dimensions, size, order_by, credits_only), cell_shape(one.cell))
         cells = [usages[index].cell for index in indexes]
         return dict(zip(indexes, await context.loaders.breakdowns_together.ask(question, cells), strict=True))
 
@@ -129,6 +142,21 @@ async def _breakdowns(
     for indexes in asked.values():
         answers |= await read(indexes)
     return [(answers[index], one) for index, one in enumerate(usages)]
+
+
+async def _series(
+    usages: Sequence[CreditUsage], info: Info, interval: Interval, by: Dimension | None = None, first: int = 10
+) -> list[list[tuple[SeriesRows, bool]]]:
+    dimensions, size = (by,) if by else (), checked_rows(first)
+    read = info.context.loaders.series_rows
+    found = await asyncio.gather(
+        *(read(UsageQuery(one.span, one.filter, dimensions, size), interval, one.cell) for one in usages)
+    )
+    return [[(series, by is not None) for series in one] for one in found]
+
+
+def _shown_series(found: Sequence[tuple[SeriesRows, bool]]) -> list[UsageSeries]:
+    return [UsageSeries.of(shown_series(series), keyed=keyed) for series, keyed in found]
 
 
 def _shown_breakdown(found: tuple[BreakdownRows, CreditUsage]) -> UsageBreakdown:
@@ -160,6 +188,20 @@ _BREAKDOWN = Shape(
     },
     {},
 )
+_POINT = Shape(
+    {
+        "start": "s[0]",
+        "credits": "s[1]",
+        "requests": "s[2]",
+        "inputTokens": "s[3]",
+        "cachedInputTokens": "s[4]",
+        "outputTokens": "s[5]",
+    },
+    {},
+)
+_SERIES = Shape(
+    {"key": "UsageKey(key=s[0].key) if s[1] else None", "points": ("s[0].points", _POINT)}, {"UsageKey": UsageKey}
+)
 _BUDGET = Shape(
     {
         "limit": "shown_value(s.value)",
@@ -189,5 +231,6 @@ BATCHES: Batches = {
     ("User", "usage"): Batch(_usage_of_users),
     ("Group", "usage"): Batch(_usage_of_groups),
     ("CreditUsage", "breakdown"): Batch(_breakdowns, _BREAKDOWN, _shown_breakdown),
+    ("CreditUsage", "series"): Batch(_series, _SERIES, _shown_series),
 }
 """By type and field."""

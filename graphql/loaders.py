@@ -30,7 +30,7 @@ from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.pricing import RateCard
 from creditdesk.credits.request_lists import RequestFilter
 from creditdesk.credits.request_rules import CreditRequest
-from creditdesk.credits.series import Interval, Series
+from creditdesk.credits.series import Interval, Series, SeriesRows, shown_series
 from creditdesk.credits.usage import Breakdown, BreakdownRows, Cell, UsageQuery
 from creditdesk.db.connections import Connection
 from creditdesk.graphql.protection.deadline import read_within
@@ -149,7 +149,7 @@ class Loaders:
         self.rate_cards: DataLoader[UUID, RateCard] = DataLoader(load_fn=self._rate_cards)
         # The shape of a cell belongs to the question: cells of one shape are read from one rollup.
         self._breakdowns: _Grouped[tuple[UsageQuery, tuple[bool, ...]], Cell, Breakdown] = _Grouped(self._breakdown)
-        self._series: _Grouped[tuple[UsageQuery, Interval, tuple[bool, ...]], Cell, tuple[Series, ...]] = _Grouped(
+        self._series: _Grouped[tuple[UsageQuery, Interval, tuple[bool, ...]], Cell, list[SeriesRows]] = _Grouped(
             self._series_of
         )
 
@@ -159,6 +159,10 @@ class Loaders:
 
     async def series(self, query: UsageQuery, interval: Interval, cell: Cell) -> tuple[Series, ...]:
         """Return one cell's series."""
+        return tuple(map(shown_series, await self.series_rows(query, interval, cell)))
+
+    async def series_rows(self, query: UsageQuery, interval: Interval, cell: Cell) -> list[SeriesRows]:
+        """Return the same as rows."""
         return await self._series.load((query, interval, cell_shape(cell)), cell)
 
     async def _users(self, ids: list[UUID]) -> list[people.User | None]:
@@ -229,9 +233,9 @@ class Loaders:
 
     async def _series_of(
         self, question: tuple[UsageQuery, Interval, tuple[bool, ...]], cells: list[Cell]
-    ) -> list[tuple[Series, ...]]:
+    ) -> list[list[SeriesRows]]:
         query, interval, _ = question
-        return await series.series_of(self._conn, self._permitted, cells, query, interval)
+        return await series.series_rows_of(self._conn, self._permitted, cells, query, interval)
 
 
 def cell_shape(cell: Cell) -> tuple[bool, ...]:

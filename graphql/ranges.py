@@ -42,7 +42,8 @@ class RangeInput:
             return ranges.range_of_preset(self.preset, zone=context.zone, now=context.now)
         if self.days:
             days = self.days
-            return ranges.range_of_days(days.first, days.last, zone=context.zone)
+            today = ranges.day_of(context.now, context.zone)
+            return ranges.range_of_days(days.first, days.last, zone=context.zone, today=today)
         assert self.instants  # noqa: S101 - exactly one is given: that is what @oneOf means
         instants = self.instants
         return ranges.range_of_instants(instants.start, instants.end, zone=context.zone)

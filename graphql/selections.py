@@ -15,6 +15,35 @@ def selects_any(info: GraphQLResolveInfo[Any], names: frozenset[str]) -> bool:
     return any(_selects(node.selection_set, names, info, seen) for node in info.field_nodes)
 
 
+def selects_any_of(info: GraphQLResolveInfo[Any], parent: str, names: frozenset[str]) -> bool:
+    """Tell whether any of these fields is selected directly beneath a field, or fields, of this name one step down."""
+    found: list[FieldNode] = []
+    seen: set[str] = set()
+    for node in info.field_nodes:
+        _collect(node.selection_set, parent, info, seen, found)
+    beneath: set[str] = set()
+    return any(_selects(node.selection_set, names, info, beneath) for node in found)
+
+
+def _collect(
+    selections: SelectionSetNode | None,
+    name: str,
+    info: GraphQLResolveInfo[Any],
+    seen: set[str],
+    found: list[FieldNode],
+) -> None:
+    nodes: Iterable[object] = selections.selections if selections else ()
+    for node in nodes:
+        if isinstance(node, FieldNode):
+            if node.name.value == name:
+                found.append(node)
+        elif isinstance(node, InlineFragmentNode):
+            _collect(node.selection_set, name, info, seen, found)
+        elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+            seen.add(node.name.value)
+            _collect(info.fragments[node.name.value].selection_set, name, info, seen, found)
+
+
 def _selects(
     selections: SelectionSetNode | None, names: frozenset[str], info: GraphQLResolveInfo[Any], seen: set[str]
 ) -> bool:

@@ -32,7 +32,7 @@ from creditdesk.graphql.nodes import Node, found_by
 from creditdesk.graphql.people import UserFilter, UserOrder
 from creditdesk.graphql.ranges import Range, RangeInput
 from creditdesk.graphql.requests import GroupRequests, UserRequests
-from creditdesk.graphql.selections import selects_any
+from creditdesk.graphql.selections import selects_any, selects_any_of
 from creditdesk.graphql.settings import CeilingOfGroup
 
 MAX_ROWS = 1000
@@ -196,8 +196,20 @@ class CreditUsage(UsageFigures):
         ] = Ordering.CREDITS_DESC,
     ) -> UsageBreakdown:
         """Load the breakdown."""
-        query = UsageQuery(self.span, self.filter, checked_dimensions(by), checked_rows(first), order_by)
+        query = UsageQuery(
+            self.span, self.filter, checked_dimensions(by), checked_rows(first), order_by, wants_credits_only(info)
+        )
         return UsageBreakdown.of(await info.context.loaders.breakdown(query, self.cell), self)
+
+
+_MORE_THAN_ROWS = frozenset({"other", "rowCount"})
+_MORE_THAN_CREDITS = FIGURES - {"credits"} | {"share", "usage"}
+
+
+def wants_credits_only(info: Info) -> bool:
+    """Tell whether a breakdown is asked for its first rows and their credits, and for nothing else."""
+    raw = info._raw_info  # noqa: SLF001 - Strawberry has no public way to the field's nodes
+    return not selects_any(raw, _MORE_THAN_ROWS) and not selects_any_of(raw, "rows", _MORE_THAN_CREDITS)
 
 
 def checked_dimensions(by: Sequence[Dimension]) -> tuple[Dimension, ...]:

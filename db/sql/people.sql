@@ -102,11 +102,12 @@ WITH spent AS MATERIALIZED (
       AND r.month >= %(months_from)s::date
       AND r.month < %(months_to)s::date
     UNION ALL
-    SELECT r.user_id, r.credits
-    FROM rollup_user_day AS r
-    WHERE r.workspace_id = %(workspace_id)s::uuid
-      AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
-      AND (r.day < %(months_from)s::date OR r.day >= %(months_to)s::date)
+    SELECT r.user_id, edge.sign * r.credits
+    FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[])
+      AS edge(first_day, last_day, sign)
+    JOIN rollup_user_day AS r
+      ON r.workspace_id = %(workspace_id)s::uuid
+      AND r.day BETWEEN edge.first_day AND edge.last_day
   ) AS r
   WHERE %(credits_sign)s::integer <> 0
   GROUP BY user_id

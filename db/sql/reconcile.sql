@@ -126,6 +126,26 @@ from_rollup AS (
   -- include reconcile_differences
 ;
 
+-- name: reconcile_workspace_day
+-- Differences between the events and the rollup by day, product and model, all of its slots together.
+WITH
+  -- include reconcile_events
+, from_events AS (
+  SELECT format('%s %L %L', day, product, model) AS key,
+    -- include reconcile_figures
+  FROM event
+  GROUP BY day, product, model
+),
+from_rollup AS (
+  SELECT format('%s %L %L', day, product, model) AS key,
+    -- include reconcile_figures
+  FROM rollup_workspace_day
+  WHERE workspace_id = %(workspace_id)s::uuid
+  GROUP BY day, product, model
+)
+  -- include reconcile_differences
+;
+
 -- name: reconcile_keys
 -- Events without a key, keys without an event, and keys with more than one.
 SELECT key, e.events, k.keys

@@ -48,6 +48,19 @@ WHERE (NOT %(on_group)s::boolean OR r.group_id = k.group_id)
   AND (NOT %(on_model)s::boolean OR r.model = k.model)
   -- include usage_filter
 
+-- fragment: usage_days_of_workspace
+-- Whole days of the workspace, and of products and models in it, without users and groups.
+SELECT k.nth, NULL::uuid AS user_id, NULL::uuid AS group_id, r.product, r.model, r.day,
+  r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
+FROM rollup_workspace_day AS r
+JOIN asked AS k
+  ON CASE WHEN %(on_product)s::boolean THEN r.product ELSE '' END = k.product
+  AND CASE WHEN %(on_model)s::boolean THEN r.model ELSE '' END = k.model
+WHERE r.workspace_id = %(workspace_id)s::uuid
+  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+  AND (%(products)s::text[] IS NULL OR r.product = ANY (%(products)s::text[]))
+  AND (%(models)s::text[] IS NULL OR r.model = ANY (%(models)s::text[]))
+
 -- fragment: usage_days
 -- Whole days of other cells: each branch reads one rollup, and only the one that `source` names is run.
 SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
@@ -86,15 +99,23 @@ WHERE %(source)s::text = 'GROUP'
   AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
   -- include usage_filter
 UNION ALL
+  -- include usage_days_of_workspace
+  AND %(source)s::text = 'WORKSPACE'
+UNION ALL
 SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
   r.credits, r.requests, r.input_tokens, r.cached_input_tokens, r.output_tokens
-FROM (SELECT u.*, '' AS product, '' AS model FROM rollup_user_day AS u) AS r
+FROM (
+  SELECT u.user_id, u.group_id, '' AS product, '' AS model, u.day, edge.sign * u.credits AS credits,
+    edge.sign * u.requests AS requests, edge.sign * u.input_tokens AS input_tokens,
+    edge.sign * u.cached_input_tokens AS cached_input_tokens, edge.sign * u.output_tokens AS output_tokens
+  FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[]) AS edge(first_day, last_day, sign)
+  JOIN rollup_user_day AS u
+    ON u.workspace_id = %(workspace_id)s::uuid
+    AND u.day BETWEEN edge.first_day AND edge.last_day
+) AS r
 JOIN asked AS k ON
   -- include usage_cell
 WHERE %(source)s::text = 'USER'
-  AND r.workspace_id = %(workspace_id)s::uuid
-  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
-  AND (r.day < %(months_from)s::date OR r.day >= %(months_to)s::date)
   -- include usage_filter
 UNION ALL
 SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.month,
@@ -140,7 +161,8 @@ WHERE (%(users)s::uuid[] IS NULL OR r.user_id = ANY (%(users)s::uuid[]))
   AND (%(models)s::text[] IS NULL OR r.model = ANY (%(models)s::text[]))
 
 -- fragment: usage_rows
--- The first rows of each cell, then one row for all the others, so that the parts are the whole.
+-- The first rows of each cell, then one row for all the others, so that the parts are the whole. What adds up to
+-- nothing at all has no row: months are read for some of their days, and the others are taken away again.
 summed AS (
   SELECT nth,
     CASE WHEN %(by_user)s::boolean THEN user_id END AS user_id,
@@ -151,6 +173,8 @@ summed AS (
     sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens
   FROM slice
   GROUP BY 1, 2, 3, 4, 5
+  HAVING sum(credits) <> 0 OR sum(requests) <> 0 OR sum(input_tokens) <> 0 OR sum(cached_input_tokens) <> 0
+    OR sum(output_tokens) <> 0
 ),
 ranked AS (
   SELECT *,
@@ -228,6 +252,59 @@ WITH
   -- include usage_rows
 ;
 
+-- name: usage_breakdown_of_workspace
+-- plan: generic
+-- The same of the workspace, by product and model alone.
+WITH
+  -- include usage_asked
+, slice AS (
+  -- include usage_days_of_workspace
+),
+  -- include usage_rows
+;
+
+-- name: usage_most
+-- plan: generic
+-- The workspace's users who used most credits over whole days, and nothing but those: no sum of the others.
+--
+-- Who used no credits is a row all the same if they used anything else; that is looked up for such users alone.
+WITH spent AS (
+  SELECT r.user_id, sum(r.credits)::bigint AS credits
+  FROM (
+    SELECT m.user_id, m.credits
+    FROM rollup_user_month AS m
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.month >= %(months_from)s::date
+      AND m.month < %(months_to)s::date
+    UNION ALL
+    SELECT d.user_id, edge.sign * d.credits
+    FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[])
+      AS edge(first_day, last_day, sign)
+    JOIN rollup_user_day AS d
+      ON d.workspace_id = %(workspace_id)s::uuid
+      AND d.day BETWEEN edge.first_day AND edge.last_day
+  ) AS r
+  WHERE %(everyone)s::boolean
+  GROUP BY r.user_id
+  HAVING CASE
+    WHEN sum(r.credits) <> 0 THEN TRUE
+    ELSE EXISTS (
+      SELECT
+      FROM rollup_user_detail_day AS d
+      WHERE d.workspace_id = %(workspace_id)s::uuid
+        AND d.user_id = r.user_id
+        AND d.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+      HAVING sum(d.requests) <> 0 OR sum(d.input_tokens) <> 0 OR sum(d.cached_input_tokens) <> 0
+        OR sum(d.output_tokens) <> 0
+    )
+  END
+)
+SELECT 1 AS nth, user_id, NULL::uuid AS group_id, NULL AS product, NULL AS model, 1 AS rows,
+  credits, 0, 0, 0, 0, row_number() OVER (ORDER BY credits DESC, user_id) AS place
+FROM spent
+ORDER BY credits DESC, user_id
+LIMIT %(first)s::integer;
+
 -- name: usage_breakdown
 -- plan: custom
 -- The same of a workspace, of groups and of the people in them, and by user.
@@ -269,6 +346,20 @@ WITH
 slice AS (
   SELECT whole.*, date_trunc(%(bucket)s::text, day::timestamp)::date AS bucket
   FROM whole
+),
+  -- include usage_points
+;
+
+-- name: usage_series_of_workspace
+-- plan: generic
+-- The same of the workspace, by product or model alone.
+WITH
+  -- include usage_asked
+, slice AS (
+  SELECT whole.*, date_trunc(%(bucket)s::text, day::timestamp)::date AS bucket
+  FROM (
+    -- include usage_days_of_workspace
+  ) AS whole
 ),
   -- include usage_points
 ;

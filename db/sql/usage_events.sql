@@ -170,12 +170,29 @@ group_day AS (
     output_tokens = r.output_tokens + excluded.output_tokens
   RETURNING 1
 ),
+workspace_day AS (
+  INSERT INTO rollup_workspace_day AS r (
+    workspace_id, day, product, model, slot, credits, requests, input_tokens, cached_input_tokens, output_tokens)
+  SELECT %(workspace_id)s::uuid, day, product, model, (pg_backend_pid() % 4)::smallint,
+    sum(credits), sum(requests), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens)
+  FROM by_detail
+  WHERE (SELECT count(*) FROM group_day) >= 0
+  GROUP BY 2, 3, 4
+  ORDER BY 2, 3, 4
+  ON CONFLICT (workspace_id, day, product, model, slot) DO UPDATE SET
+    credits = r.credits + excluded.credits,
+    requests = r.requests + excluded.requests,
+    input_tokens = r.input_tokens + excluded.input_tokens,
+    cached_input_tokens = r.cached_input_tokens + excluded.cached_input_tokens,
+    output_tokens = r.output_tokens + excluded.output_tokens
+  RETURNING 1
+),
 shared_balance AS (
   INSERT INTO balance AS b (workspace_id, kind_id, scope_id, first_day, shared, used, held)
   SELECT %(workspace_id)s::uuid, kind_id, scope_id, first_day, true, used, held
   FROM movement
   WHERE scope <> 'USER'
-    AND (SELECT count(*) FROM group_day) >= 0
+    AND (SELECT count(*) FROM workspace_day) >= 0
   ORDER BY scope, kind_id, scope_id, first_day
   ON CONFLICT (workspace_id, kind_id, scope_id, first_day) DO UPDATE SET
     used = b.used + excluded.used,

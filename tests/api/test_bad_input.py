@@ -445,7 +445,7 @@ def test_sums_past_64_bits_are_refused_and_leave_everything_as_it_was(world: Wor
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["INVALID_AMOUNT"]
     assert world.row_counts() == before
     world.sql("DELETE FROM usage_event WHERE product = 'huge' RETURNING 1")
-    for rollup in ("user_detail_day", "group_day", "group_hour"):
+    for rollup in ("user_detail_day", "group_day", "group_hour", "workspace_day"):
         world.sql(f"DELETE FROM rollup_{rollup} WHERE product = 'huge' RETURNING 1")  # noqa: S608 - names of ours
     for rollup in ("user_day", "user_month"):
         world.sql(f"DELETE FROM rollup_{rollup} WHERE credits > 10^14 RETURNING 1")  # noqa: S608 - names of ours

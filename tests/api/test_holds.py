@@ -56,7 +56,7 @@ SET_RATES = """
 mutation($input: SetRatesInput!) { setRates(input: $input) { ... on SetRatesSuccess { rates { id } } } }"""
 TABLES = (
     "hold", "credit_limit", "rate", "usage_event", "usage_event_key", "rollup_user_detail_day", "rollup_user_day",
-    "rollup_user_month", "rollup_group_day", "rollup_group_hour",
+    "rollup_user_month", "rollup_group_day", "rollup_group_hour", "rollup_workspace_day",
 )  # fmt: skip
 WORKSPACE = {"workspace": True}
 NOBODY_S = shown_id("Hold", id_of("nowhere"))

@@ -225,11 +225,30 @@ def test_totals_are_read_only_where_they_are_selected(world: World) -> None:
         return names
 
     assert ran("range { start } dataThrough") == []
-    assert ran("breakdown(by: [MODEL]) { rowCount }") == ["usage_breakdown"]
-    assert ran("series(interval: DAY) { points { credits } }") == ["usage_series"]
+    assert ran("breakdown(by: [MODEL]) { rowCount }") == ["usage_breakdown_of_workspace"]
+    assert ran("series(interval: DAY) { points { credits } }") == ["usage_series_of_workspace"]
     for selection in ("credits", "renamed: outputTokens", "... on UsageFigures { requests }", "... { inputTokens }"):
-        assert ran(selection) == ["usage_breakdown"], selection
-    assert ran("credits breakdown(by: [MODEL]) { rows { usage { credits } } }") == ["usage_breakdown"] * 2
+        assert ran(selection) == ["usage_breakdown_of_workspace"], selection
+    assert ran("credits breakdown(by: [MODEL]) { rows { usage { credits } } }") == ["usage_breakdown_of_workspace"] * 2
+
+
+def test_who_used_most_is_read_alone_where_nothing_but_names_and_credits_is_selected(world: World) -> None:
+    def ran(selection: str) -> tuple[list[str], list[dict[str, Any]]]:
+        query = f"""query($range: RangeInput!) {{ viewer {{ workspace {{ usage(range: $range) {{
+          breakdown(by: [USER], first: 3) {{ {selection} }} }} }} }} }}
+          fragment more on UsageRow {{ tokens: inputTokens }}"""
+        query = query if "...more" in query else query.split("fragment", maxsplit=1)[0]
+        with world.statements() as names:
+            usage = world.ask("OWNER", query, range=ALL_DAYS)["viewer"]["workspace"]["usage"]
+        return [name for name in names if name.startswith("usage")], usage["breakdown"]["rows"]
+
+    names, most = ran("rows { credits user { id } }")
+    assert (names, len(most)) == (["usage_most"], 3)
+    for more in ("rows { requests }", "rows { share }", "rows { ...more }", "rows { usage { credits } }", "rowCount",
+                 "other { credits }", "... { rows { ... on UsageFigures { outputTokens } } }"):  # fmt: skip
+        names, rows = ran(f"rows {{ credits user {{ id }} }} {more}")
+        assert names[0] == "usage_breakdown", more
+        assert [{name: row[name] for name in ("credits", "user")} for row in rows] == most
 
 
 def test_a_fragment_s_totals_are_read(world: World) -> None:

@@ -37,7 +37,14 @@ from support.databases import FreshDatabase
 from support.processes import COMMAND, clean_environment, creditdesk, wait_until
 
 WORKSPACE = UUID("6a0e7d9c-0000-4000-8000-00000000ac3e")
-ROLLUPS = ("rollup_user_detail_day", "rollup_user_day", "rollup_user_month", "rollup_group_day", "rollup_group_hour")
+ROLLUPS = (
+    "rollup_user_detail_day",
+    "rollup_user_day",
+    "rollup_user_month",
+    "rollup_group_day",
+    "rollup_group_hour",
+    "rollup_workspace_day",
+)
 EVENT = {
     "source": "vendor",
     "id": "e-1",

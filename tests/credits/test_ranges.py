@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,9 @@ from creditdesk.credits.ranges import (
     RangePreset,
     Span,
     day_of,
+    days_of,
     midnight,
+    months_of,
     range_of_days,
     range_of_instants,
     range_of_preset,
@@ -101,6 +104,48 @@ def test_whole_days_and_edges_are_the_range_without_gap_or_overlap(
     assert [span.end for span in spans[:-1]] == [span.start for span in spans[1:]]
     # The edges are parts of days, so that few events are read for them.
     assert all(len({day_of(moment, zone) for moment in (span.start, span.end)}) <= 2 for span in range_.edges)
+
+
+DAYS = st.dates(date(2019, 12, 1), date(2028, 3, 31))
+
+
+@given(DAYS, st.integers(0, 399), st.none() | DAYS)
+def test_months_with_days_added_and_taken_away_are_the_range(first: date, length: int, today: date | None) -> None:
+    range_ = range_of_days(first, first + timedelta(days=length), zone="UTC", today=today)
+    for months in (days_of(range_), months_of(range_)):
+        counted = Counter(days_between(months.start, months.end - timedelta(days=1)))
+        for span in months.days:
+            for day in days_between(span.first, span.last):
+                counted[day] += span.sign
+        assert {day: times for day, times in counted.items() if times} == dict.fromkeys(
+            days_between(range_.first_day, range_.last_day), 1
+        )
+    # No more than half of a month at either end; days to come hold nothing.
+    read = [day for span in months.days for day in days_between(span.first, span.last) if today is None or day <= today]
+    assert len(read) <= 2 * 16
+
+
+def days_between(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+@pytest.mark.parametrize(
+    ("today", "months", "days"),
+    [
+        # The rest of November is still to come, so November is read whole.
+        ("2026-11-20", ("2026-09-01", "2026-12-01"), [("2026-08-23", 9, 1), ("2026-11-21", 10, -1)]),
+        (None, ("2026-09-01", "2026-12-01"), [("2026-08-23", 9, 1), ("2026-11-21", 10, -1)]),
+        ("2026-11-02", ("2026-08-01", "2026-12-01"), [("2026-08-01", 4, -1), ("2026-11-03", 28, -1)]),
+    ],
+)  # fmt: skip
+def test_ninety_days_are_read_as_months_and_the_fewest_days(
+    today: str | None, months: tuple[str, str], days: list[tuple[str, int, int]]
+) -> None:
+    last = date.fromisoformat(today or "2026-11-20")
+    known = last if today else None
+    found = months_of(range_of_days(last - timedelta(days=89), last, zone="UTC", today=known))
+    assert (str(found.start), str(found.end)) == months
+    assert [(str(span.first), (span.last - span.first).days + 1, span.sign) for span in found.days] == days
 
 
 def test_instants_that_are_midnights_are_whole_days_without_edges() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Range, range_of_days, range_of_instants
+from creditdesk.credits.ranges import Range, months_of, range_of_days, range_of_instants
 from creditdesk.credits.series import Interval, Series, series_of
 from creditdesk.credits.usage import (
     NO_GROUP,
@@ -351,6 +351,37 @@ def test_breakdowns_are_what_the_events_say_whatever_is_asked(population: Popula
             uses = uses_in(population, caller, cell, query)
             assert answer == expected_breakdown(uses, query), (caller, cell, query)
             assert added([*(row.figures for row in answer.rows), answer.other]) == added(use.figures for use in uses)
+
+
+def test_who_used_most_is_the_same_with_credits_alone_and_whatever_day_it_is(population: Population) -> None:
+    random, ledger = Random(2), population.ledger  # noqa: S311 - dice, not a secret
+    for _ in range(QUESTIONS):
+        first = (FIRST + timedelta(days=random.randrange(DAYS))).date()
+        last = first + timedelta(days=random.choice((0, 6, 40, 89)))
+        days = range_of_days(first, last, zone=ledger.zone, today=first + timedelta(days=random.randrange(99)))
+        query = UsageQuery(days, by=(Dimension.USER,), first=random.choice((1, 3, 20)))
+        expected = expected_breakdown(uses_in(population, ledger.everyone, Cell(), query), query)
+        asked = [query, replace(query, credits_only=True)]
+        whole, lean = (ledger.desk.run(usage_of(ledger.reader, ledger.everyone, [Cell()], one))[0] for one in asked)
+        assert whole == expected
+        assert [(row.key, row.figures.credits) for row in lean.rows] == [
+            (row.key, row.figures.credits) for row in expected.rows
+        ]
+
+
+def test_who_used_something_on_other_days_of_the_month_alone_has_no_row(ledger: Ledger) -> None:
+    used = datetime(2026, 6, 3, 12, tzinfo=UTC)
+    ledger.record(
+        ledger.event("1", at=used, user=UserBy(id=ledger.users["ada"])),
+        ledger.event("2", at=used, user=UserBy(id=ledger.users["bob"])),
+        ledger.event("3", at=used + timedelta(days=9), user=UserBy(id=ledger.users["bob"]), credits=0),
+    )
+    days = range_of_days(date(2026, 6, 10), date(2026, 6, 30), zone=ledger.zone)
+    assert months_of(days).start == date(2026, 6, 1)
+    for credits_only in (False, True):
+        query = UsageQuery(days, by=(Dimension.USER,), first=20, credits_only=credits_only)
+        [found] = ledger.desk.run(usage_of(ledger.reader, ledger.everyone, [Cell()], query))
+        assert [(row.key.user_id, row.figures.credits) for row in found.rows] == [(ledger.users["bob"], 0)]
 
 
 @pytest.mark.parametrize("interval", list(Interval))

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -19,7 +20,7 @@ from support.ledgers import NOW, Desk, Ledger, new_ledger
 
 TABLES = (
     "usage_event", "usage_event_key", "rollup_user_detail_day", "rollup_user_day", "rollup_user_month",
-    "rollup_group_day", "rollup_group_hour",
+    "rollup_group_day", "rollup_group_hour", "rollup_workspace_day",
 )  # fmt: skip
 
 
@@ -250,6 +251,35 @@ def test_a_correction_of_a_use_whose_id_another_writer_takes_first_is_not_record
         ErrorCode.INVALID_EVENT,
     ]
     assert ledger.charged() == {None: (2_500_000, 1)}
+    assert ledger.reconciled().differences == ()
+
+
+def slot_of(conn: Any) -> int:
+    return int(conn.connection.info.backend_pid) % 4
+
+
+def test_writers_of_other_groups_do_not_wait_for_each_other_at_the_workspace_s_day(desk: Desk, ledger: Ledger) -> None:
+    ledger.put_user("eve", home="blue", groups=["blue"])
+    event = ledger.event("2", user=UserBy(id=ledger.users["eve"]))
+
+    async def race() -> None:
+        database = Database(desk.fresh.server_dsn, max_connections=8)
+        await database.open()
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                conns = [await stack.enter_async_context(database.transaction(ledger.scope)) for _ in range(5)]
+                first, *others = conns
+                second = next(conn for conn in others if slot_of(conn) != slot_of(first))
+                await record_usage(first, workspace_id=ledger.workspace_id, events=[ledger.event()], now=NOW)
+                await asyncio.wait_for(
+                    record_usage(second, workspace_id=ledger.workspace_id, events=[event], now=NOW), timeout=30
+                )
+        finally:
+            await database.close()
+
+    desk.run(race())
+    slots = "SELECT count(DISTINCT slot), sum(requests) FROM rollup_workspace_day WHERE workspace_id = %s"
+    assert desk.sql(slots, ledger.workspace_id) == [(2, 2)]
     assert ledger.reconciled().differences == ()
 
 

@@ -22,6 +22,7 @@ ACME, HIMAL, MO = workspace_id("acme"), workspace_id("himal"), user_id("mo")
 BY_WORKSPACE = (
     "user_group", "app_user", "user_identity", "group_member", "usage_event", "usage_event_key",
     "rollup_user_detail_day", "rollup_user_day", "rollup_user_month", "rollup_group_day", "rollup_group_hour",
+    "rollup_workspace_day",
     "workspace_settings", "credit_limit", "balance_kind", "balance", "hold", "credit_request", "rate",
     "rate_multiplier", "audit_entry", "audit_head", "sign_in", "outbox", "browser_session",
 )  # fmt: skip
@@ -130,7 +131,7 @@ def test_a_member_without_any_predicate_sees_only_their_own_rows(world: World, t
             assert any(row["scope_id"] == MO for row in rows)
         case "app_user":
             assert [row["id"] for row in rows] == [MO]
-        case "rollup_group_day" | "rollup_group_hour":
+        case "rollup_group_day" | "rollup_group_hour" | "rollup_workspace_day":
             assert rows == []
         case _:
             assert {(row["workspace_id"], row["user_id"]) for row in rows} == {(ACME, MO)}
@@ -223,6 +224,7 @@ COLUMNS = {
     "rollup_user_month": "VALUES (1, 1, 1, 1, 1, '{other}', now(), '{user}', '{group}')",
     "rollup_group_day": "VALUES (1, 1, 1, 1, 1, '{other}', now(), '{group}', 'x', 'x')",
     "rollup_group_hour": "VALUES (1, 1, 1, 1, 1, '{other}', now(), '{group}', 'x', 'x')",
+    "rollup_workspace_day": "VALUES (1, 1, 1, 1, 1, '{other}', now(), 'x', 'x', 0)",
     "workspace_settings": "(workspace_id) VALUES ('{other}')",
     "credit_limit": "(workspace_id, id, scope, scope_id, kind, cadence, product, model, temporary, unlimited, amount,"
     " enforcement, starts_at, set_at, version)"
@@ -413,7 +415,7 @@ def test_every_table_has_policies_for_the_two_roles_and_for_nobody_else(world: W
     administrators = {table for table, name, *_ in rows if name == "administrator"}
     members = {table for table, name, *_ in rows if name == "member"}
     assert administrators == set(TABLES)
-    assert members == set(TABLES) - {*NOT_OF_MEMBERS, "rollup_group_day", "rollup_group_hour"}
+    assert members == set(TABLES) - {*NOT_OF_MEMBERS, "rollup_group_day", "rollup_group_hour", "rollup_workspace_day"}
     for _, name, roles, command, permissive in rows:
         assert (roles, permissive) == ([f"creditdesk_{name}"], "PERMISSIVE")
         assert command == ("SELECT" if name == "member" else "ALL")
