@@ -105,9 +105,9 @@ WITH spent AS MATERIALIZED (
     SELECT r.user_id, edge.sign * r.credits
     FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[])
       AS edge(first_day, last_day, sign)
-    JOIN rollup_user_day AS r
-      ON r.workspace_id = %(workspace_id)s::uuid
-      AND r.day BETWEEN edge.first_day AND edge.last_day
+    CROSS JOIN LATERAL (
+      -- include user_days
+    ) AS r
   ) AS r
   WHERE %(credits_sign)s::integer <> 0
   GROUP BY user_id

@@ -61,6 +61,15 @@ WHERE r.workspace_id = %(workspace_id)s::uuid
   AND (%(products)s::text[] IS NULL OR r.product = ANY (%(products)s::text[]))
   AND (%(models)s::text[] IS NULL OR r.model = ANY (%(models)s::text[]))
 
+-- fragment: user_days
+-- Every user's days in a span of days `edge`. The offset has each span looked up by itself: joined at large, all days of
+-- all time may be gone through instead.
+SELECT u.*
+FROM rollup_user_day AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.day BETWEEN edge.first_day AND edge.last_day
+OFFSET 0
+
 -- fragment: usage_days
 -- Whole days of other cells: each branch reads one rollup, and only the one that `source` names is run.
 SELECT k.nth, r.user_id, r.group_id, r.product, r.model, r.day,
@@ -109,9 +118,9 @@ FROM (
     edge.sign * u.requests AS requests, edge.sign * u.input_tokens AS input_tokens,
     edge.sign * u.cached_input_tokens AS cached_input_tokens, edge.sign * u.output_tokens AS output_tokens
   FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[]) AS edge(first_day, last_day, sign)
-  JOIN rollup_user_day AS u
-    ON u.workspace_id = %(workspace_id)s::uuid
-    AND u.day BETWEEN edge.first_day AND edge.last_day
+  CROSS JOIN LATERAL (
+    -- include user_days
+  ) AS u
 ) AS r
 JOIN asked AS k ON
   -- include usage_cell
@@ -280,9 +289,9 @@ WITH spent AS (
     SELECT d.user_id, edge.sign * d.credits
     FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[])
       AS edge(first_day, last_day, sign)
-    JOIN rollup_user_day AS d
-      ON d.workspace_id = %(workspace_id)s::uuid
-      AND d.day BETWEEN edge.first_day AND edge.last_day
+    CROSS JOIN LATERAL (
+      -- include user_days
+    ) AS d
   ) AS r
   WHERE %(everyone)s::boolean
   GROUP BY r.user_id
