@@ -6,6 +6,7 @@ A key carries the question along with what it is asked of; keys with the same qu
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -38,6 +39,7 @@ from creditdesk.graphql.protection.deadline import read_within
 Question = TypeVar("Question", bound=Hashable)
 Subject = TypeVar("Subject", bound=Hashable)
 Answer = TypeVar("Answer")
+Loading = TypeVar("Loading")
 
 UsersQuestion = tuple[bool, UserFilter, Order, Window]
 RequestsQuestion = tuple[LimitScope, RequestFilter, Window]
@@ -51,11 +53,7 @@ class DataLoader(dataloader.DataLoader[Subject, Answer]):
     """
 
     def __init__(self, load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
-        async def load(keys: list[Subject]) -> Sequence[Answer]:
-            read_within(asyncio.current_task())
-            return await load_fn(keys)
-
-        super().__init__(load_fn=load)
+        super().__init__(load_fn=partial(_load_within, load_fn))
 
     def load(self, key: Subject) -> Awaitable[Answer]:
         """Return the answer for a key, read together with the others of this moment."""
@@ -63,6 +61,13 @@ class DataLoader(dataloader.DataLoader[Subject, Answer]):
         if isinstance(answer, asyncio.Future):
             answer.add_done_callback(_noticed)
         return asyncio.shield(answer)
+
+
+async def _load_within(
+    load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer]]], keys: list[Subject]
+) -> Sequence[Answer]:
+    read_within(asyncio.current_task())
+    return await load_fn(keys)
 
 
 def _noticed(answer: "asyncio.Future[object]") -> None:
@@ -75,23 +80,25 @@ class _Grouped(Generic[Question, Subject, Answer]):
     """A loader of (question, subject): one call for each question, with all its subjects, all calls at once."""
 
     def __init__(self, answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
-        self._answer = answer
-        self._loader: DataLoader[tuple[Question, Subject], Answer] = DataLoader(load_fn=self._load)
+        self._loader: DataLoader[tuple[Question, Subject], Answer] = DataLoader(partial(_by_question, answer))
 
     async def load(self, question: Question, subject: Subject) -> Answer:
         return await self._loader.load((question, subject))
 
-    async def _load(self, keys: list[tuple[Question, Subject]]) -> list[Answer]:
-        subjects: dict[Question, list[Subject]] = {}
-        for question, subject in keys:
-            subjects.setdefault(question, []).append(subject)
-        answers = await asyncio.gather(*(self._answer(question, asked) for question, asked in subjects.items()))
-        found = {
-            (question, subject): answer
-            for (question, asked), answered in zip(subjects.items(), answers, strict=True)
-            for subject, answer in zip(asked, answered, strict=True)
-        }
-        return [found[key] for key in keys]
+
+async def _by_question(
+    answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]], keys: list[tuple[Question, Subject]]
+) -> list[Answer]:
+    subjects: dict[Question, list[Subject]] = {}
+    for question, subject in keys:
+        subjects.setdefault(question, []).append(subject)
+    answers = await asyncio.gather(*(answer(question, asked) for question, asked in subjects.items()))
+    found = {
+        (question, subject): answer
+        for (question, asked), answered in zip(subjects.items(), answers, strict=True)
+        for subject, answer in zip(asked, answered, strict=True)
+    }
+    return [found[key] for key in keys]
 
 
 class Together(Generic[Question, Subject, Answer]):
@@ -117,8 +124,11 @@ class Together(Generic[Question, Subject, Answer]):
         return dict(zip(subjects, await self._answer(question, subjects), strict=True))
 
 
-class Loaders:
-    """The loaders of one request, for one caller."""
+class _Reads:
+    """What loaders read with. It knows none of them, so that they go as soon as nobody holds them.
+
+    What refers to itself waits for the collector, and a subscription has loaders anew for each of its events.
+    """
 
     def __init__(
         self, conn: Connection, permitted: PermittedScopes, limits: tuple[Connection, PermittedScopes], now: datetime
@@ -127,31 +137,133 @@ class Loaders:
         self._permitted = permitted
         self._of_limits = limits
         self._now = now
-        self.budgets_together: Together[None, UUID, list[Budget]] = Together(lambda _, ids: self._budgets_of_users(ids))
-        self.breakdowns_together: Together[tuple[UsageQuery, tuple[bool, ...]], Cell, BreakdownRows] = Together(
-            lambda question, cells: usage.usage_rows_of(conn, permitted, cells, question[0])
+
+    async def users(self, ids: list[UUID]) -> list[people.User | None]:
+        found = await people.users_by_id(self._conn, self._permitted, ids)
+        return [found.get(id_) for id_ in ids]
+
+    async def requests(self, ids: list[UUID]) -> list[CreditRequest | None]:
+        found = await request_lists.requests_by_id(self._conn, self._permitted, ids)
+        return [found.get(id_) for id_ in ids]
+
+    async def request_pages(self, question: RequestsQuestion, of: list[UUID]) -> list[Page[CreditRequest]]:
+        scope, requests, window = question
+        return await request_lists.requests_pages(
+            self._conn, self._permitted, scope, of, requests, window=window, now=self._now
         )
-        self.budgets: DataLoader[UUID, list[Budget]] = DataLoader(load_fn=self._budgets_of_users)
-        self.group_budgets: DataLoader[UUID, Budget | None] = DataLoader(load_fn=self._budget_of_groups)
-        self.workspace_budgets: DataLoader[UUID, Budget | None] = DataLoader(load_fn=self._budget_of_workspace)
-        self.forecasts: DataLoader[Budget, Forecast | None] = DataLoader(load_fn=self._forecasts)
-        self.limits: DataLoader[UUID, Limit | None] = DataLoader(load_fn=self._limits)
-        self.ceilings: DataLoader[UUID, int | None] = DataLoader(load_fn=self._ceilings)
-        self.member_limits: DataLoader[UUID, Limit | None] = DataLoader(load_fn=self._member_limits)
-        self.requests: DataLoader[UUID, CreditRequest | None] = DataLoader(load_fn=self._requests)
-        self.request_pages: _Grouped[RequestsQuestion, UUID, Page[CreditRequest]] = _Grouped(self._request_pages)
-        self.request_counts: _Grouped[tuple[LimitScope, RequestFilter], UUID, int] = _Grouped(self._request_counts)
-        self.users: DataLoader[UUID, people.User | None] = DataLoader(load_fn=self._users)
-        self.groups: DataLoader[UUID, people.Group | None] = DataLoader(load_fn=self._groups)
-        self.groups_of_user: DataLoader[UUID, list[people.Group]] = DataLoader(load_fn=self._groups_of_users)
-        self.user_pages: _Grouped[UsersQuestion, UUID | None, Page[people.User]] = _Grouped(self._user_pages)
-        self.user_counts: _Grouped[tuple[bool, UserFilter], UUID | None, int] = _Grouped(self._user_counts)
-        self.rate_cards: DataLoader[UUID, RateCard] = DataLoader(load_fn=self._rate_cards)
-        # The shape of a cell belongs to the question: cells of one shape are read from one rollup.
-        self._breakdowns: _Grouped[tuple[UsageQuery, tuple[bool, ...]], Cell, Breakdown] = _Grouped(self._breakdown)
-        self._series: _Grouped[tuple[UsageQuery, Interval, tuple[bool, ...]], Cell, list[SeriesRows]] = _Grouped(
-            self._series_of
-        )
+
+    async def request_counts(self, question: tuple[LimitScope, RequestFilter], of: list[UUID]) -> list[int]:
+        scope, requests = question
+        return await request_lists.requests_counts(self._conn, self._permitted, scope, of, requests, now=self._now)
+
+    async def groups(self, ids: list[UUID]) -> list[people.Group | None]:
+        found = await people.groups_by_id(self._conn, self._permitted, ids)
+        return [found.get(id_) for id_ in ids]
+
+    async def budgets_of_users(self, ids: list[UUID]) -> list[list[Budget]]:
+        found = await budgets.budgets_of_users(self._conn, self._permitted, ids, now=self._now)
+        return [found.get(id_, []) for id_ in ids]
+
+    async def budgets_at_once(self, _: None, ids: list[UUID]) -> list[list[Budget]]:
+        return await self.budgets_of_users(ids)
+
+    async def budget_of_groups(self, ids: list[UUID]) -> list[Budget | None]:
+        found = await budgets.budget_of_groups(self._conn, self._permitted, ids, now=self._now)
+        return [found.get(id_) for id_ in ids]
+
+    async def budget_of_workspace(self, ids: list[UUID]) -> list[Budget | None]:
+        # There is only one workspace; that it is loaded here has it read once.
+        return [await budgets.budget_of_workspace(self._conn, self._permitted, now=self._now)] * len(ids)
+
+    async def forecasts(self, found: list[Budget]) -> list[Forecast | None]:
+        return await budget_forecasts.forecasts_of(self._conn, self._permitted, found)
+
+    async def limits(self, ids: list[UUID]) -> list[Limit | None]:
+        found = await limit_lists.limits_by_id(*self._of_limits, ids)
+        return [found.get(id_) for id_ in ids]
+
+    async def ceilings(self, groups: list[UUID]) -> list[int | None]:
+        found = await workspace_settings.group_ceilings(*self._of_limits, groups)
+        return [found.get(group_id) for group_id in groups]
+
+    async def member_limits(self, groups: list[UUID]) -> list[Limit | None]:
+        found = await limit_lists.member_limits(*self._of_limits, groups, now=self._now)
+        return [found.get(group_id) for group_id in groups]
+
+    async def groups_of_users(self, ids: list[UUID]) -> list[list[people.Group]]:
+        found = await people.groups_of_users(self._conn, self._permitted, ids)
+        return [found[id_] for id_ in ids]
+
+    async def user_pages(self, question: UsersQuestion, groups: list[UUID | None]) -> list[Page[people.User]]:
+        _, users, order, window = question
+        return await people.users_pages(self._conn, self._permitted, groups, users, order=order, window=window)
+
+    async def user_counts(self, question: tuple[bool, UserFilter], groups: list[UUID | None]) -> list[int]:
+        return await people.users_counts(self._conn, self._permitted, groups, question[1])
+
+    async def rate_cards(self, workspaces: list[UUID]) -> list[RateCard]:
+        return [await rates.current_rate_card(self._conn, workspace_id) for workspace_id in workspaces]
+
+    async def breakdown(self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]) -> list[Breakdown]:
+        return await usage.usage_of(self._conn, self._permitted, cells, question[0])
+
+    async def series_of(
+        self, question: tuple[UsageQuery, Interval, tuple[bool, ...]], cells: list[Cell]
+    ) -> list[list[SeriesRows]]:
+        query, interval, _ = question
+        return await series.series_rows_of(self._conn, self._permitted, cells, query, interval)
+
+    async def breakdown_rows(
+        self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]
+    ) -> Sequence[BreakdownRows]:
+        return await usage.usage_rows_of(self._conn, self._permitted, cells, question[0])
+
+
+class _Made(Generic[Loading]):
+    """A loader that is made when it is first asked for: few are, of all that there are."""
+
+    def __init__(self, make: Callable[[_Reads], Loading]) -> None:
+        self._make = make
+        self._name = ""
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, loaders: "Loaders", _: type) -> Loading:
+        # From now on it is found there, and this is not asked any more.
+        made = loaders.__dict__[self._name] = self._make(loaders.reads)
+        return made
+
+
+class Loaders:
+    """The loaders of one request, for one caller."""
+
+    budgets_together = _Made(lambda reads: Together(reads.budgets_at_once))
+    breakdowns_together = _Made(lambda reads: Together(reads.breakdown_rows))
+    budgets = _Made(lambda reads: DataLoader(reads.budgets_of_users))
+    group_budgets = _Made(lambda reads: DataLoader(reads.budget_of_groups))
+    workspace_budgets = _Made(lambda reads: DataLoader(reads.budget_of_workspace))
+    forecasts = _Made(lambda reads: DataLoader(reads.forecasts))
+    limits = _Made(lambda reads: DataLoader(reads.limits))
+    ceilings = _Made(lambda reads: DataLoader(reads.ceilings))
+    member_limits = _Made(lambda reads: DataLoader(reads.member_limits))
+    requests = _Made(lambda reads: DataLoader(reads.requests))
+    request_pages = _Made(lambda reads: _Grouped(reads.request_pages))
+    request_counts = _Made(lambda reads: _Grouped(reads.request_counts))
+    users = _Made(lambda reads: DataLoader(reads.users))
+    groups = _Made(lambda reads: DataLoader(reads.groups))
+    groups_of_user = _Made(lambda reads: DataLoader(reads.groups_of_users))
+    user_pages = _Made(lambda reads: _Grouped(reads.user_pages))
+    user_counts = _Made(lambda reads: _Grouped(reads.user_counts))
+    rate_cards = _Made(lambda reads: DataLoader(reads.rate_cards))
+    # The shape of a cell belongs to the question: cells of one shape are read from one rollup.
+    _breakdowns = _Made(lambda reads: _Grouped(reads.breakdown))
+    _series = _Made(lambda reads: _Grouped(reads.series_of))
+
+    def __init__(
+        self, conn: Connection, permitted: PermittedScopes, limits: tuple[Connection, PermittedScopes], now: datetime
+    ) -> None:
+        self.reads = _Reads(conn, permitted, limits, now)
 
     async def breakdown(self, query: UsageQuery, cell: Cell) -> Breakdown:
         """Return one cell's breakdown."""
@@ -164,78 +276,6 @@ class Loaders:
     async def series_rows(self, query: UsageQuery, interval: Interval, cell: Cell) -> list[SeriesRows]:
         """Return the same as rows."""
         return await self._series.load((query, interval, cell_shape(cell)), cell)
-
-    async def _users(self, ids: list[UUID]) -> list[people.User | None]:
-        found = await people.users_by_id(self._conn, self._permitted, ids)
-        return [found.get(id_) for id_ in ids]
-
-    async def _requests(self, ids: list[UUID]) -> list[CreditRequest | None]:
-        found = await request_lists.requests_by_id(self._conn, self._permitted, ids)
-        return [found.get(id_) for id_ in ids]
-
-    async def _request_pages(self, question: RequestsQuestion, of: list[UUID]) -> list[Page[CreditRequest]]:
-        scope, requests, window = question
-        return await request_lists.requests_pages(
-            self._conn, self._permitted, scope, of, requests, window=window, now=self._now
-        )
-
-    async def _request_counts(self, question: tuple[LimitScope, RequestFilter], of: list[UUID]) -> list[int]:
-        scope, requests = question
-        return await request_lists.requests_counts(self._conn, self._permitted, scope, of, requests, now=self._now)
-
-    async def _groups(self, ids: list[UUID]) -> list[people.Group | None]:
-        found = await people.groups_by_id(self._conn, self._permitted, ids)
-        return [found.get(id_) for id_ in ids]
-
-    async def _budgets_of_users(self, ids: list[UUID]) -> list[list[Budget]]:
-        found = await budgets.budgets_of_users(self._conn, self._permitted, ids, now=self._now)
-        return [found.get(id_, []) for id_ in ids]
-
-    async def _budget_of_groups(self, ids: list[UUID]) -> list[Budget | None]:
-        found = await budgets.budget_of_groups(self._conn, self._permitted, ids, now=self._now)
-        return [found.get(id_) for id_ in ids]
-
-    async def _budget_of_workspace(self, ids: list[UUID]) -> list[Budget | None]:
-        # There is only one workspace; that it is loaded here has it read once.
-        return [await budgets.budget_of_workspace(self._conn, self._permitted, now=self._now)] * len(ids)
-
-    async def _forecasts(self, found: list[Budget]) -> list[Forecast | None]:
-        return await budget_forecasts.forecasts_of(self._conn, self._permitted, found)
-
-    async def _limits(self, ids: list[UUID]) -> list[Limit | None]:
-        found = await limit_lists.limits_by_id(*self._of_limits, ids)
-        return [found.get(id_) for id_ in ids]
-
-    async def _ceilings(self, groups: list[UUID]) -> list[int | None]:
-        found = await workspace_settings.group_ceilings(*self._of_limits, groups)
-        return [found.get(group_id) for group_id in groups]
-
-    async def _member_limits(self, groups: list[UUID]) -> list[Limit | None]:
-        found = await limit_lists.member_limits(*self._of_limits, groups, now=self._now)
-        return [found.get(group_id) for group_id in groups]
-
-    async def _groups_of_users(self, ids: list[UUID]) -> list[list[people.Group]]:
-        found = await people.groups_of_users(self._conn, self._permitted, ids)
-        return [found[id_] for id_ in ids]
-
-    async def _user_pages(self, question: UsersQuestion, groups: list[UUID | None]) -> list[Page[people.User]]:
-        _, users, order, window = question
-        return await people.users_pages(self._conn, self._permitted, groups, users, order=order, window=window)
-
-    async def _user_counts(self, question: tuple[bool, UserFilter], groups: list[UUID | None]) -> list[int]:
-        return await people.users_counts(self._conn, self._permitted, groups, question[1])
-
-    async def _rate_cards(self, workspaces: list[UUID]) -> list[RateCard]:
-        return [await rates.current_rate_card(self._conn, workspace_id) for workspace_id in workspaces]
-
-    async def _breakdown(self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]) -> list[Breakdown]:
-        return await usage.usage_of(self._conn, self._permitted, cells, question[0])
-
-    async def _series_of(
-        self, question: tuple[UsageQuery, Interval, tuple[bool, ...]], cells: list[Cell]
-    ) -> list[list[SeriesRows]]:
-        query, interval, _ = question
-        return await series.series_rows_of(self._conn, self._permitted, cells, query, interval)
 
 
 def cell_shape(cell: Cell) -> tuple[bool, ...]:

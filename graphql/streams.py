@@ -6,9 +6,11 @@ from typing import Any, cast
 
 from graphql import (
     ExecutionResult,
+    Executor,
     GraphQLError,
     OperationType,
     create_source_event_stream,
+    execute_subscription_event,
     map_source_to_response_event,
 )
 from strawberry.execution import optimized_is_awaitable
@@ -84,12 +86,22 @@ async def _events(admitted: Admitted) -> AsyncGenerator[Answer | None, None]:
             yield _ended(source.errors or [])
             return
         yield None
-        responses = map_source_to_response_event(admitted.executor, cast("AsyncIterable[Any]", source))
+        responses = map_source_to_response_event(admitted.executor, cast("AsyncIterable[Any]", source), _told)
         async with aclosing(responses) as results:
             async for result in results:
                 yield shown_result(result, admitted.extensions)
     except Exception as error:  # noqa: BLE001 - shown_error tells what is expected, and masks and logs what is not
         yield _ended([GraphQLError(str(error), original_error=error)])
+
+
+def _told(executor: Executor[Any]) -> Any:
+    """Execute the document for one event. What is found out about its fields goes with the event.
+
+    The library has the executors of all events share a memory of that. Each event puts in what no later one finds, so
+    it would grow for as long as the subscription lasts.
+    """
+    executor._relevant_sub_fields = {}  # noqa: SLF001 - there is no public way; the test for it counts what is left
+    return execute_subscription_event(executor)
 
 
 def _ended(errors: list[GraphQLError]) -> Answer:
