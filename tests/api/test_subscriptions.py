@@ -1,6 +1,8 @@
 """Subscriptions: what is told, to whom, how often, and what it costs those whom it does not concern."""
 
 import asyncio
+import gc
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -49,6 +51,7 @@ SET = """
 mutation($user: ID!, $amount: Credits!) { setLimit(input: {
   target: {user: {id: $user}}, value: {amount: $amount}}) { __typename
   ... on InvalidInput { code message } } }"""
+OF_AN_ANSWER = ("creditdesk.", "graphql.", "strawberry.")
 CONNECTED = ("OWNER", "ADMIN", "BILLING", "ANALYST", "GROUP_MANAGER", "MEMBER", "READER", "OTHER_OWNER")
 
 
@@ -94,6 +97,26 @@ def watcher_count(world: World) -> int:
         if topic is not Topic.PEOPLE
         for watchers in by_id.values()
     )
+
+
+def kept() -> Counter[str]:
+    """Return how many objects there are of each type of the product and of the libraries that execute its documents."""
+    return Counter(of_whom for thing in gc.get_objects() if (of_whom := _type_of(thing)).startswith(OF_AN_ANSWER))
+
+
+def garbage() -> list[str]:
+    """Return the types of what was left for the collector, of the same packages: what refers to itself."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return [of_whom for thing in gc.garbage if (of_whom := _type_of(thing)).startswith(OF_AN_ANSWER)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
+def _type_of(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 async def ticks_until(client: Talk, product: str) -> list[dict[str, Any]]:
@@ -390,3 +413,28 @@ def test_budgets_of_others_are_watched_by_those_who_may_see_them(world: World) -
 
 def test_every_caller_of_the_world_is_either_connected_or_refused() -> None:
     assert set(CALLERS) == {*CONNECTED, "WRITER", "UNLINKED", "UNMAPPED"}
+
+
+@pytest.mark.parametrize("query", [USAGE, BUDGETS])
+def test_an_event_leaves_nothing_behind_and_nothing_for_the_collector(world: World, query: str) -> None:
+    async def talk() -> tuple[Counter[str], list[str]]:
+        async def be_told(times: int) -> None:
+            for _ in range(times):
+                await use(world, "mo", product="chat")
+                await client.data("1")
+
+        async with watching_as(world, ["MEMBER"], query) as [client]:
+            if query == BUDGETS:
+                await client.data("1")
+            await be_told(2)
+            gc.collect()
+            gc.disable()
+            try:
+                before = kept()
+                await be_told(4)
+                left = garbage()
+            finally:
+                gc.enable()
+            return kept() - before, left
+
+    assert with_feed(world, talk) == (Counter(), [])
