@@ -120,8 +120,8 @@ def _shown_budget(budget: BindingBudget) -> dict[str, object]:
 def _object(body: object, known: set[str]) -> Mapping[str, object]:
     if not isinstance(body, dict):
         raise HoldError(ErrorCode.INVALID_INPUT, "A JSON object is needed.")
-    if unknown := body.keys() - known:
-        raise HoldError(ErrorCode.INVALID_INPUT, f"There is no field {min(unknown)[:100]!r} here.")
+    if not known.issuperset(body):
+        raise HoldError(ErrorCode.INVALID_INPUT, f"There is no field {min(body.keys() - known)[:100]!r} here.")
     return body
 
 

@@ -49,6 +49,7 @@ _STATUS = {
     ErrorCode.TIMEOUT: 503,
 }
 _INVALID = 422
+_JSON = b"application/json"
 _ROUTES = {
     "place": PATH,
     "authorize": f"{PATH}/authorize",
@@ -101,7 +102,7 @@ class HoldsEndpoint:
                 headers.append((b"allow", b"POST"))
         content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
         headers += [
-            (b"content-type", b"application/json"),
+            (b"content-type", _JSON),
             (b"content-length", str(len(content)).encode()),
             (b"cache-control", b"private, no-store"),
         ]
@@ -113,9 +114,8 @@ class HoldsEndpoint:
         scope["route"] = self._routes[action]
         if scope["method"] != "POST":
             raise _RefusedError(ErrorCode.MALFORMED_REQUEST, "Holds are asked for with POST.", 405)
-        # Several headers are one list (RFC 9110, section 5.3), and a list of tokens is not one token.
-        authorization = b", ".join(value for name, value in scope["headers"] if name == b"authorization")
-        caller = await self._callers.caller_of(authorization.decode("latin-1") or None)
+        authorization, content_type = _headers(scope)
+        caller = await self._callers.caller_of(authorization)
         if not allows(caller, Permission.USAGE_WRITE):
             if self._denied is not None:
                 self._denied(caller.principal, _ROUTES[action])
@@ -124,7 +124,7 @@ class HoldsEndpoint:
         if action == "release":
             hold = await self._desk.release(caller.workspace_id, uuid_of(id_), caller=caller)
             return 200, {"hold": shown_hold(hold)}
-        body = _json(scope, content)
+        body = _json(content_type, content)
         match action:
             case "settle":
                 settlement = settlement_of(uuid_of(id_), body)
@@ -168,9 +168,9 @@ class HoldsEndpoint:
 
 def _asked(path: str) -> tuple[str, str]:
     """Return what a path asks for, and the hold's id where it names one."""
+    if path == PATH:
+        return "place", ""
     match path.removeprefix(PATH).split("/")[1:]:
-        case []:
-            return "place", ""
         case ["authorize"]:
             return "authorize", ""
         case [id_, "settle" | "release" as action]:
@@ -187,9 +187,21 @@ async def _result(place: Callable[[object], Awaitable[dict[str, object]]], one: 
         return shown_error(error)
 
 
-def _json(scope: Scope, content: bytes) -> Any:
-    stated = next((value for name, value in scope["headers"] if name == b"content-type"), b"application/json")
-    if stated.split(b";")[0].strip().lower() != b"application/json":
+def _headers(scope: Scope) -> tuple[str | None, bytes]:
+    """Return what authorizes a request, and its content type."""
+    authorization, content_type = None, None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            # Several headers are one list (RFC 9110, section 5.3), and a list of tokens is not one token.
+            authorization = value if authorization is None else authorization + b", " + value
+        elif name == b"content-type" and content_type is None:
+            content_type = value
+    stated = _JSON if content_type is None else content_type
+    return authorization.decode("latin-1") if authorization else None, stated
+
+
+def _json(content_type: bytes, content: bytes) -> Any:
+    if content_type != _JSON and content_type.split(b";")[0].strip().lower() != _JSON:
         raise _RefusedError(ErrorCode.MALFORMED_REQUEST, "The content type must be application/json.", 415)
     try:
         return orjson.loads(content)

@@ -105,11 +105,9 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line, until it is due."""
         try:
-            self._lines.append(self.format(record))
-            if record.levelno >= logging.WARNING or len(self._lines) >= self.MOST_LINES:
+            self.take(self.format(record))
+            if record.levelno >= logging.WARNING:
                 self.flush()
-            elif not self._is_due:
-                self._make_due()
         except Exception:  # noqa: BLE001 - logging's own way to say that it failed
             self.handleError(record)
 
@@ -122,6 +120,14 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
                 self.stream.write(text)
         super().flush()
 
+    def take(self, line: str) -> None:
+        """Keep a line that says that all is well."""
+        self._lines.append(line)
+        if len(self._lines) >= self.MOST_LINES:
+            self.flush()
+        elif not self._is_due:
+            self._make_due()
+
     def _make_due(self) -> None:
         try:
             loop = asyncio.get_running_loop()
@@ -130,6 +136,35 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
         else:
             self._is_due = True
             loop.call_later(self.DELAY_SECONDS, self.flush)
+
+
+class RequestLog:
+    """The log's lines of requests: one for each, so that they are written without a record where they are JSON."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("creditdesk.access")
+        handlers = (one for one in logging.getLogger().handlers if isinstance(one, GatheringHandler))
+        self._handler = next((one for one in handlers if isinstance(one.formatter, JsonFormatter)), None)
+
+    def note(self, *, method: str, route: str | None, path: str, status: int | None, seconds: float) -> None:
+        """Note a request. `route` is what its path is one of, where it is one of ours; then its own path is left out.
+
+        A path may name a hold: its route says what was asked for, and the request's id which it was.
+        """
+        if not self._logger.isEnabledFor(logging.INFO):
+            return
+        message = "answered" if status else "not answered"
+        milliseconds = round(seconds * 1000, 3)
+        if self._handler is not None and route is not None and status and method.isalpha():
+            # As a record's: nothing in it comes from outside but the request's id, which has been looked at.
+            self._handler.take(
+                f'{{"time":"{datetime.now(UTC).isoformat()[:-6]}Z","level":"INFO","logger":"{self._logger.name}",'
+                f'"message":"{message}","method":"{method}","path":"{route}","status":{status},'
+                f'"duration_ms":{milliseconds},"request_id":"{request_id.get()}"}}'
+            )
+            return
+        fields = {"method": method, "path": route or path, "status": status, "duration_ms": milliseconds}
+        self._logger.info(message, extra={"fields": fields})
 
 
 def _is_no_handshake(record: logging.LogRecord) -> bool:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from creditdesk.app.logs import request_id
+from creditdesk.app.logs import RequestLog, request_id
 from creditdesk.credits.errors import ErrorCode
 
 LONGEST_PATH = 200
@@ -21,7 +21,6 @@ _REQUEST_ID = REQUEST_ID.encode()
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 _log = logging.getLogger(__name__)
-_access_log = logging.getLogger("creditdesk.access")
 
 
 class RequestMiddleware:
@@ -30,6 +29,7 @@ class RequestMiddleware:
     def __init__(self, app: ASGIApp, *, count: Callable[[str, str, float], None]) -> None:
         self._app = app
         self._count = count
+        self._requests = RequestLog()
         # Unlike a random one for each request, this asks the system for randomness once.
         self._name = f"{secrets.token_hex(8)}-"
         self._numbers = itertools.count(1)
@@ -67,15 +67,11 @@ class RequestMiddleware:
 
     def _note(self, scope: Scope, status: int | None, seconds: float) -> None:
         route: Route | None = scope.get("route")
-        self._count(route.path if route is not None else "unmatched", str(status or "none"), seconds)
-        fields = {
-            "method": scope["method"],
-            # A path may name a hold: its route says what was asked for, and the request's id which it was.
-            "path": route.path if route is not None else scope["path"][:LONGEST_PATH],
-            "status": status,
-            "duration_ms": round(seconds * 1000, 3),
-        }
-        _access_log.info("answered" if status else "not answered", extra={"fields": fields})
+        path = None if route is None else route.path
+        self._count(path or "unmatched", str(status or "none"), seconds)
+        self._requests.note(
+            method=scope["method"], route=path, path=scope["path"][:LONGEST_PATH], status=status, seconds=seconds
+        )
 
 
 class Shortcut:
@@ -107,5 +103,8 @@ def error_response(
 
 
 def _incoming_id(scope: Scope) -> str | None:
-    given = next((value for name, value in scope["headers"] if name == _REQUEST_ID), b"").decode("latin-1")
-    return given if _SANE_ID.fullmatch(given) else None
+    for name, value in scope["headers"]:
+        if name == _REQUEST_ID:
+            given = value.decode("latin-1")
+            return given if _SANE_ID.fullmatch(given) else None
+    return None

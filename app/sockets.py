@@ -7,7 +7,7 @@ puts itself into the scope's state, as the `connection` of graphql/open_connecti
 import asyncio
 import socket
 from asyncio import BaseTransport, Transport
-from typing import cast
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -39,10 +39,57 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
 
+class JoiningTransport:
+    """Sends the head and the body of an answer together, which uvicorn writes one after the other.
+
+    Each is a system call here, and another one for the client. What nothing follows is sent a moment later.
+    """
+
+    __slots__ = ("_held", "_loop", "transport")
+
+    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.transport = transport
+        self._loop = loop
+        self._held: bytes | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is the transport's own."""
+        return getattr(self.transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Keep what comes first, and send it with what comes next."""
+        if self._held is None:
+            self._held = data
+            self._loop.call_soon(self._flush)
+        else:
+            held, self._held = self._held, None
+            self.transport.writelines((held, data))
+
+    def close(self) -> None:
+        """Send what is left, and close the connection."""
+        self._flush()
+        self.transport.close()
+
+    def _flush(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self.transport.write(held)
+
+
 class HttpProtocol(HttpToolsProtocol):
     """A connection for requests, of which the answer may be a stream that does not end by itself."""
 
     _leaving: asyncio.Event | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin, on a transport that sends answers whole."""
+        self._plain = cast("Transport", transport)
+        super().connection_made(cast("Transport", JoiningTransport(self._plain, self.loop)))
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, as it is."""
+        self.transport = self._plain
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         """Begin a request."""

@@ -73,11 +73,16 @@ class IssuerKeys:
         self._failing = False
         self._fetching: asyncio.Task[None] | None = None
 
+    def known(self, kid: str | None, algorithm: str) -> SignatureKey | None:
+        """Return the key that `find` would return at once, if there is one."""
+        is_fresh = self._seconds_since(self._fetched_at) < self._lifetimes.fresh
+        return self._keys.get((kid, algorithm)) if is_fresh else None
+
     async def find(self, kid: str | None, algorithm: str) -> SignatureKey:
         """Return the key for a token's header, or raise `Unauthenticated`, or `IssuerUnavailable` without any keys."""
-        key = self._usable().get((kid, algorithm))
-        if key is not None and self._seconds_since(self._fetched_at) < self._lifetimes.fresh:
+        if (key := self.known(kid, algorithm)) is not None:
             return key
+        key = self._usable().get((kid, algorithm))
         fetch = self._attempt()
         if fetch is not None and key is None:
             await asyncio.shield(fetch)  # a caller who hangs up must not end the fetch that others wait for

@@ -78,13 +78,22 @@ class TokenVerifier:
             raise Unauthenticated("the token is too large or not ASCII")
         encoded = token.encode("ascii")
         digest = hashlib.sha256(encoded).digest()
-        remembered = self._remembered.pop(digest, None)
+        remembered = self._remembered.get(digest)
+        if remembered is not None and self._holds(remembered):
+            self._remembered.move_to_end(digest)
+            return remembered.token
+        self._remembered.pop(digest, None)
         if remembered is None or not await self._still_holds(remembered):
             remembered = await self._verified(encoded)
         self._remembered[digest] = remembered
         while len(self._remembered) > MOST_REMEMBERED:
             self._remembered.popitem(last=False)
         return remembered.token
+
+    def _holds(self, remembered: _Remembered) -> bool:
+        """Tell whether a token holds for sure, by keys that need not be fetched anew yet."""
+        key = remembered.keys.known(remembered.kid, remembered.algorithm)
+        return key is not None and key.thumbprint == remembered.thumbprint and self._now() < remembered.until
 
     async def _still_holds(self, remembered: _Remembered) -> bool:
         if self._now() >= remembered.until:

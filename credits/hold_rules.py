@@ -146,11 +146,13 @@ def _named(measured: Measured | None) -> str | None:
     return ",".join([f"{name}={quantity}" for name, quantity, default in quantities if quantity != default])
 
 
+_KEPT, _SET = ~(0xF << 76) & ~(0x3 << 62), 0x8 << 76 | 0x2 << 62
+"""Version and variant bits in their places; the rest of an id is its digest's."""
+
+
 def _digest(text: str) -> UUID:
-    # Version and variant bits in their places, the rest is the digest's.
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
-    number = number & ~(0xF << 76) | 0x8 << 76
-    return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
+    return UUID(int=number & _KEPT | _SET)
 
 
 def check_request(request: HoldRequest) -> None:

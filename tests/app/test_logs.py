@@ -1,10 +1,13 @@
+import io
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from creditdesk.app.logs import JsonFormatter, TextFormatter, redacted, request_id
+from creditdesk.app.logs import GatheringHandler, JsonFormatter, RequestLog, TextFormatter, redacted, request_id
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJl-_x"
 
@@ -72,3 +75,64 @@ def test_a_line_break_in_a_text_record_does_not_look_like_another_record() -> No
 def test_what_json_cannot_hold_does_not_lose_the_record() -> None:
     read = json.loads(JsonFormatter().format(record("odd: \ud800", fields={"what": object(), "who": "\ud800"})))
     assert read["message"] == "odd: \ud800"
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """Have the root logger write JSON, as it does in a server, and yield what was written."""
+    handler, root = GatheringHandler(), logging.getLogger()
+    handler.setFormatter(JsonFormatter())
+    handler.setStream(io.StringIO())
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield handler.stream  # type: ignore[misc]
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+def noted(written: io.StringIO, **request: Any) -> dict[str, Any]:
+    """Return the line of a request."""
+    token = request_id.set("r-1")
+    try:
+        RequestLog().note(**{"method": "POST", "path": "/v1/holds", "seconds": 0.0012345, **request})
+    finally:
+        request_id.reset(token)
+    [line] = written.getvalue().splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_a_request_is_noted_by_its_route_in_the_form_of_any_other_record(written: io.StringIO) -> None:
+    line = noted(written, route="/v1/holds/{id}/settle", path="/v1/holds/of-ana/settle", status=200)
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "INFO",
+        "logger": "creditdesk.access",
+        "message": "answered",
+        "method": "POST",
+        "path": "/v1/holds/{id}/settle",
+        "status": 200,
+        "duration_ms": 1.234,
+        "request_id": "r-1",
+    }
+    other = json.loads(JsonFormatter().format(record("answered")))
+    assert list(other)[:4] == ["time", "level", "logger", "message"]
+
+
+def test_a_path_of_nobody_s_is_noted_without_secrets_and_on_one_line(written: io.StringIO) -> None:
+    line = noted(written, route=None, path=f'/{TOKEN}"\n', status=404)
+    assert (line["path"], line["status"], line["message"]) == ('/[token]"\n', 404, "answered")
+
+
+def test_a_request_whose_client_hung_up_is_noted_as_not_answered(written: io.StringIO) -> None:
+    line = noted(written, route="/graphql", status=None)
+    assert (line["message"], line["status"]) == ("not answered", None)
+
+
+def test_a_request_is_not_noted_where_only_warnings_are(written: io.StringIO) -> None:
+    logging.getLogger().setLevel(logging.WARNING)
+    RequestLog().note(method="GET", route="/graphql", path="/graphql", status=200, seconds=1)
+    assert written.getvalue() == ""
