@@ -224,13 +224,13 @@ _BUDGET = Shape(
 
 
 BATCHES: Batches = {
-    ("User", "budget"): Batch(_main_budgets, _BUDGET, Budget.of),
-    ("User", "budgets"): Batch(_budgets, _BUDGET, lambda found: [Budget.of(one) for one in found]),
-    ("Group", "budget"): Batch(_group_budgets, _BUDGET, Budget.of),
+    ("User", "budget"): Batch(_main_budgets, None, _BUDGET, Budget.of),
+    ("User", "budgets"): Batch(_budgets, None, _BUDGET, lambda found: [Budget.of(one) for one in found]),
+    ("Group", "budget"): Batch(_group_budgets, None, _BUDGET, Budget.of),
     ("Group", "members"): Batch(_members),
     ("User", "usage"): Batch(_usage_of_users),
     ("Group", "usage"): Batch(_usage_of_groups),
-    ("CreditUsage", "breakdown"): Batch(_breakdowns, _BREAKDOWN, _shown_breakdown),
-    ("CreditUsage", "series"): Batch(_series, _SERIES, _shown_series),
+    ("CreditUsage", "breakdown"): Batch(_breakdowns, None, _BREAKDOWN, _shown_breakdown),
+    ("CreditUsage", "series"): Batch(_series, None, _SERIES, _shown_series),
 }
 """By type and field."""

@@ -1,14 +1,14 @@
-"""Making a plan: from a valid document to generated writers and the branches between them."""
+"""Making a plan: from a valid document to branches, and functions that reach for them and write the answer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import strawberry
 from graphql import (
     DocumentNode,
     FieldNode,
     GraphQLEnumType,
-    GraphQLField,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -18,21 +18,37 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
-    VariableNode,
-    Visitor,
+    get_named_type,
     is_abstract_type,
-    visit,
+    is_leaf_type,
 )
 from strawberry.types.field import StrawberryField
 
-from creditdesk.graphql.execution.arguments import arguments_of
+from creditdesk.graphql.execution.arguments import STRAWBERRY, call_of
 from creditdesk.graphql.execution.collecting import Collector, fragments_of
-from creditdesk.graphql.execution.plans import Batch, Batches, Branch, Call, DeclinedError, Plan, Shape, Writer
-from creditdesk.graphql.execution.scalars import LEAF_CHECKS
+from creditdesk.graphql.execution.leaves import leaf_written
+from creditdesk.graphql.execution.plans import Batch, Batches, Branch, Call, DeclinedError, Plan, Shape
 
-STRAWBERRY = "strawberry-definition"
+MOST_FUNCTIONS = 2000
+"""What has branches is compiled wherever a fragment is spread; a document that unfolds to more is not planned."""
 
 _Selections = tuple[SelectionSetNode | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The name of a generated writer, and of the reach for the branches beneath, if there are any."""
+
+    write: str
+    reach: str | None
+
+
+@dataclass(slots=True)
+class _Lines:
+    """What a field comes to in its object's writer, which leaves its text in a variable, and in its reach."""
+
+    write: list[str]
+    reach: list[str]
 
 
 def compile_plan(
@@ -70,204 +86,201 @@ class _Compiler:
         self._collector = collector
         self._batches = batches
         self._permits = permits
-        self._lines: list[str] = []
-        self._converters = 0
+        self._source: list[str] = []
+        self._functions = 0
         self._names: dict[str, Any] = {}
-        self._writers: dict[tuple[object, ...], str] = {}
+        self._made: dict[tuple[object, ...], _Made] = {}
         self._dispatched: dict[str, dict[type, str]] = {}
-        self._branches: list[tuple[str, Call, Batch | None, bool, str]] = []
+        self._branches: list[tuple[Call, Batch | None, bool, str | None, list[int]] | None] = []
+        self._beneath: list[int] = []
         self._calls: list[Call] = []
 
     def plan(self, operation: OperationDefinitionNode, root: GraphQLObjectType) -> Plan:
-        written = self._object(root, (operation.selection_set,), None)
-        source = "\n".join(self._lines)
-        exec(compile(source, "<plan>", "exec"), self._names)  # noqa: S102 - the text holds names and numbers of ours only
-        for name, writers in self._dispatched.items():
-            self._names[name].update({type_: self._names[writer] for type_, writer in writers.items()})
+        made = self._object(root, (operation.selection_set,), None)
+        source = "\n".join(self._source)
+        names = self._names
+        exec(compile(source, "<plan>", "exec"), names)  # noqa: S102 - the text holds names and numbers of ours only
+        for name, functions in self._dispatched.items():
+            names[name].update({type_: names[function] for type_, function in functions.items()})
         branches = tuple(
-            Branch(number, key, call, batch, lean, self._names[writer])
-            for number, (key, call, batch, lean, writer) in enumerate(self._branches)
+            Branch(number, call, batch, lean, names[reach] if reach else None, tuple(beneath))
+            for number, branch in enumerate(self._branches)
+            if branch is not None
+            for call, batch, lean, reach, beneath in (branch,)
         )
-        write: Writer = self._names[written]
-        return Plan(operation, write, branches, tuple(self._calls), source)
+        reach = names[made.reach] if made.reach else None
+        return Plan(operation, reach, names[made.write], tuple(self._beneath), branches, tuple(self._calls), source)
 
-    def _object(self, type_: GraphQLObjectType, selections: _Selections, shape: Shape | None) -> str:
-        """Write the function for objects of a type, and return its name."""
+    def _object(self, type_: GraphQLObjectType, selections: _Selections, shape: Shape | None) -> _Made:
+        """Generate the functions for objects of a type."""
         key = (type_.name, id(shape), *map(id, selections))
-        if key in self._writers:
-            return self._writers[key]
-        name = self._writers[key] = f"w{len(self._writers)}"
+        if key in self._made:
+            return self._made[key]
         body: list[str] = []
+        reaching: list[str] = []
         parts: list[str] = []
-        gaps: list[str] = []
         for number, (answer_key, nodes) in enumerate(self._collector.fields(type_, selections).items()):
-            value = f"v{number}"
             if nodes[0].name.value == "__typename":
-                parts.append(f"{answer_key!r}: {type_.name!r}")
+                parts.append(f'"{answer_key}":"{type_.name}"')
                 continue
-            lines, branch = self._field(type_, answer_key, nodes, value, shape)
-            if branch is not None:
-                parts.append(f"{answer_key!r}: None")
-                gaps.append(f"run.waiting[{branch}].append((s, d))")
-                continue
-            body += lines
-            parts.append(f"{answer_key!r}: {value}")
-        body += [f"d = {{{', '.join(parts)}}}", *gaps, "return d"]
-        self._function(name, "s", body)
+            value = f"v{number}"
+            lines = self._field(type_, nodes, value, shape)
+            body += lines.write
+            reaching += lines.reach
+            parts.append(f'"{answer_key}":{{{value}}}')
+        write = self._function("w", "s", [*body, f"return f'{{{{{','.join(parts)}}}}}'"])
+        made = _Made(write, self._function("r", "ss", reaching) if reaching else None)
+        if made.reach is None:
+            # What branches read comes back in order, so those of one place are not those of another.
+            self._made[key] = made
+        return made
+
+    def _function(self, kind: str, argument: str, body: Iterable[str]) -> str:
+        """Generate a function, and return its name."""
+        if self._functions == MOST_FUNCTIONS:
+            raise DeclinedError
+        self._functions += 1
+        name = f"{kind}{self._functions}"
+        self._source += [f"def {name}({argument}, run):", *(f"    {line}" for line in body)]
         return name
 
-    def _function(self, name: str, argument: str, body: Iterable[str]) -> None:
-        self._lines += [f"def {name}({argument}, run):", *(f"    {line}" for line in body)]
-
-    def _field(
-        self, parent: GraphQLObjectType, key: str, nodes: Sequence[FieldNode], value: str, shape: Shape | None
-    ) -> tuple[list[str], int | None]:
-        """Return the lines that leave a field's value in a variable, or the number of its branch."""
+    def _field(self, parent: GraphQLObjectType, nodes: Sequence[FieldNode], value: str, shape: Shape | None) -> _Lines:
         name = nodes[0].name.value
         if name.startswith("__") or name not in parent.fields:
             raise DeclinedError
         field = parent.fields[name]
         selections = tuple(node.selection_set for node in nodes)
-        if shape is not None:
+        if shape is not None and name in shape.reads:
+            self._names.update(shape.names)
             read = shape.reads[name]
             expression, inner = read if isinstance(read, tuple) else (read, None)
-            self._names.update(shape.names)
-            return [f"{value} = {expression}", *self._completed(value, field.type, selections, inner)], None
+            return self._attribute(value, expression, field.type, selections, inner)
         definition = field.extensions.get(STRAWBERRY)
         if not isinstance(definition, StrawberryField) or not all(map(self._permits, definition.extensions)):
             raise DeclinedError
         if definition.base_resolver is None:
             if definition.extensions:
                 raise DeclinedError
-            return [
-                f"{value} = s.{definition.python_name}",
-                *self._completed(value, field.type, selections, None),
-            ], None
-        call = self._call(parent, field, nodes, definition)
-        number = len(self._calls)
+            return self._attribute(value, f"s.{definition.python_name}", field.type, selections, None)
+        call = call_of(self._schema, parent, field, nodes, number=len(self._calls))
         self._calls.append(call)
         batch = self._batches.get((parent.name, name))
-        if batch is None and not definition.is_async:
-            return [f"{value} = run.call({number}, s)", *self._completed(value, field.type, selections, None)], None
-        return [], self._branch(key, call, batch, selections)
+        if batch is None and not definition.is_async and is_leaf_type(get_named_type(field.type)):
+            return self._attribute(value, f"run.call({call.number}, s)", field.type, selections, None)
+        return self._branch(value, call, batch, selections, shape)
 
-    def _branch(self, key: str, call: Call, batch: Batch | None, selections: _Selections) -> int:
-        shape = batch.shape if batch else None
-        lean = shape is not None and self._covers(shape, call.field.type, selections)
-        writer = self._converter(call.field.type, selections, shape if lean else None)
-        self._branches.append((key, call, batch, lean, writer))
-        return len(self._branches) - 1
+    def _attribute(
+        self, value: str, expression: str, type_: GraphQLOutputType, selections: _Selections, shape: Shape | None
+    ) -> _Lines:
+        """Return the lines for what an object has at hand."""
+        lines, reach = self._completed(value, type_, selections, shape)
+        reaching = [f"{reach}({_flattened(type_, f'[{expression} for s in ss]')}, run)"] if reach else []
+        return _Lines([f"{value} = {expression}", *lines], reaching)
+
+    def _branch(
+        self, value: str, call: Call, batch: Batch | None, selections: _Selections, shape: Shape | None
+    ) -> _Lines:
+        """Return the lines for what has to be read."""
+        number = len(self._branches)
+        self._branches.append(None)
+        self._beneath.append(number)
+        outer, self._beneath = self._beneath, []
+        type_ = call.field.type
+        lean = batch is not None and batch.shape is not None and self._covers(batch.shape, type_, selections)
+        lines, reach = self._completed(value, type_, selections, batch.shape if batch and lean else None)
+        if reach:
+            reach = self._function("b", "found", [f"{reach}({_flattened(type_, 'found')}, run)"])
+        self._branches[number] = (call, batch, lean, reach, self._beneath)
+        self._beneath = outer
+        sources = "ss"
+        if batch is not None and batch.of is not None:
+            of = shape.reads[batch.of] if shape is not None else f"s.{batch.of}"
+            sources = f"[{of} for s in ss]"
+        return _Lines([f"{value} = next(run.found[{number}])", *lines], [f"run.waiting[{number}] += {sources}"])
 
     def _covers(self, shape: Shape, type_: GraphQLOutputType, selections: _Selections) -> bool:
         """Tell whether everything that is selected can be read from lean objects."""
-        while isinstance(type_, GraphQLNonNull | GraphQLList):
-            type_ = type_.of_type
-        if not isinstance(type_, GraphQLObjectType):
+        named = get_named_type(type_)
+        if not isinstance(named, GraphQLObjectType):
             return False
-        for nodes in self._collector.fields(type_, selections).values():
+        for nodes in self._collector.fields(named, selections).values():
             name = nodes[0].name.value
+            if name == "__typename":
+                continue
             read = shape.reads.get(name)
-            if name != "__typename" and read is None:
-                return False
+            if read is None:
+                batch = self._batches.get((named.name, name))
+                if batch is None or (batch.of is not None and batch.of not in shape.reads):
+                    return False
             inner = tuple(node.selection_set for node in nodes)
-            if isinstance(read, tuple) and not self._covers(read[1], type_.fields[name].type, inner):
+            if isinstance(read, tuple) and not self._covers(read[1], named.fields[name].type, inner):
                 return False
         return True
 
-    def _converter(self, type_: GraphQLOutputType, selections: _Selections, shape: Shape | None) -> str:
-        """Write the function that completes a value of any type, and return its name."""
-        self._converters += 1
-        name = f"c{self._converters}"
-        self._function(name, "v", [*self._completed("v", type_, selections, shape), "return v"])
-        return name
-
     def _completed(
         self, value: str, type_: GraphQLOutputType, selections: _Selections, shape: Shape | None
-    ) -> list[str]:
-        """Return the lines that turn the value in a variable into what the answer says of it."""
+    ) -> tuple[list[str], str | None]:
+        """Return the lines that turn the value in a variable into JSON, and the reach for what is beneath it."""
         if isinstance(type_, GraphQLNonNull):
-            lines = self._completed_value(value, type_.of_type, selections, shape)
-            return [f"if {value} is None: run.decline()", *lines]
-        lines = self._completed_value(value, type_, selections, shape)
-        return [f"if {value} is not None:", *(f"    {line}" for line in lines)] if lines else []
+            lines, reach = self._completed_value(value, type_.of_type, selections, shape)
+            return [f"if {value} is None: run.decline()", *lines], reach
+        lines, reach = self._completed_value(value, type_, selections, shape)
+        return [f"if {value} is None: {value} = 'null'", "else:", *(f"    {line}" for line in lines)], reach
 
     def _completed_value(
         self, value: str, type_: GraphQLOutputType, selections: _Selections, shape: Shape | None
-    ) -> list[str]:
+    ) -> tuple[list[str], str | None]:
         match type_:
-            case GraphQLScalarType():
-                return self._leaf(value, type_)
-            case GraphQLEnumType():
-                return [f"{value} = {self._enum(type_)}[{value}]"]
+            case GraphQLScalarType() | GraphQLEnumType():
+                return leaf_written(value, type_, self._names), None
             case GraphQLList():
                 return self._list(value, type_.of_type, selections, shape)
             case GraphQLObjectType():
-                return [f"{value} = {self._object(type_, selections, shape)}({value}, run)"]
+                made = self._object(type_, selections, shape)
+                return [f"{value} = {made.write}({value}, run)"], made.reach
             case _ if is_abstract_type(type_) and shape is None:
-                return [f"{value} = {self._abstract(type_, selections)}[type({value})]({value}, run)"]
+                made = self._abstract(type_, selections)
+                return [f"{value} = {made.write}[type({value})]({value}, run)"], made.reach
             case _:
                 raise DeclinedError
 
-    def _list(self, value: str, item: GraphQLOutputType, selections: _Selections, shape: Shape | None) -> list[str]:
+    def _list(
+        self, value: str, item: GraphQLOutputType, selections: _Selections, shape: Shape | None
+    ) -> tuple[list[str], str | None]:
         if isinstance(item, GraphQLNonNull) and isinstance(item.of_type, GraphQLObjectType):
-            # Without a check for None: a writer cannot read anything of it, unless it reads nothing.
-            writer = self._object(item.of_type, selections, shape)
-            return [f"if None in {value}: run.decline()", f"{value} = [{writer}(x, run) for x in {value}]"]
-        converter = self._converter(item, selections, shape)
-        return [f"{value} = [{converter}(x, run) for x in {value}]"]
+            made = self._object(item.of_type, selections, shape)
+            each, reach = f"{made.write}(x, run) if x is not None else run.decline()", made.reach
+        else:
+            lines, reach = self._completed("v", item, selections, shape)
+            each = f"{self._function('c', 'v', [*lines, 'return v'])}(x, run)"
+        return [f"{value} = '[' + ','.join([{each} for x in {value}]) + ']'"], reach
 
-    def _leaf(self, value: str, type_: GraphQLScalarType) -> list[str]:
-        check = LEAF_CHECKS.get(type_.name)
-        if check is not None:
-            return [f"if {check.format(v=value)}: run.decline()"]
-        name = f"serialize_{type_.name}"
-        self._names[name] = type_.coerce_output_value
-        return [f"{value} = {name}({value})"]
-
-    def _enum(self, type_: GraphQLEnumType) -> str:
-        name = f"enum_{type_.name}"
-        if name not in self._names:
-            members = getattr(type_, "wrapped_cls", ())
-            self._names[name] = {member: type_.coerce_output_value(member) for member in members}
-        return name
-
-    def _abstract(self, type_: Any, selections: _Selections) -> str:
-        name = f"types{len(self._dispatched)}"
-        self._dispatched[name] = {}
-        self._names[name] = {}
+    def _abstract(self, type_: Any, selections: _Selections) -> _Made:
+        """Generate the functions of all types that a value may have, and return the names of where they are found."""
+        writers: dict[type, str] = {}
+        reaches: dict[type, str] = {}
         for possible in self._core.get_possible_types(type_):
             origin = possible.extensions[STRAWBERRY].origin
-            self._dispatched[name][origin] = self._object(possible, selections, None)
+            made = self._object(possible, selections, None)
+            writers[origin] = made.write
+            if made.reach:
+                reaches[origin] = made.reach
+        if not reaches:
+            return _Made(self._table(writers), None)
+        each = f"for type_, reach in {self._table(reaches)}.items(): reach([s for s in ss if type(s) is type_], run)"
+        return _Made(self._table(writers), self._function("r", "ss", [each]))
+
+    def _table(self, functions: dict[type, str]) -> str:
+        name = f"types{len(self._dispatched)}"
+        self._dispatched[name] = functions
+        self._names[name] = {}
         return name
 
-    def _call(
-        self, parent: GraphQLObjectType, field: GraphQLField, nodes: Sequence[FieldNode], definition: StrawberryField
-    ) -> Call:
-        resolver = definition.base_resolver
-        if resolver is None or resolver.parent_parameter or resolver.root_parameter:
-            raise DeclinedError
-        return Call(
-            parent=parent,
-            field=field,
-            nodes=tuple(nodes),
-            resolver=cast("Callable[..., Any]", resolver.wrapped_func),
-            takes_source=resolver.self_parameter is not None,
-            info_name=resolver.info_parameter.name if resolver.info_parameter else None,
-            definition=definition,
-            constant=None
-            if _reads_variables(nodes[0])
-            else arguments_of(self._schema, field, nodes[0], definition, None),
-        )
 
-
-def _reads_variables(node: FieldNode) -> bool:
-    found = False
-
-    class Variables(Visitor):
-        def enter_variable(self, _: VariableNode, *__: object) -> None:
-            nonlocal found
-            found = True
-
-    for argument in node.arguments or ():
-        visit(argument, Variables())
-    return found
+def _flattened(type_: GraphQLOutputType, values: str) -> str:
+    """Return an expression for the objects, in order, that values of a type hold."""
+    while isinstance(type_, GraphQLNonNull | GraphQLList):
+        if isinstance(type_, GraphQLList):
+            values = f"[x for list_ in {values} if list_ is not None for x in list_]"
+        type_ = type_.of_type
+    return f"[x for x in {values} if x is not None]"

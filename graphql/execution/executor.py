@@ -11,7 +11,7 @@ from graphql.execution.values import VariableValues
 
 from creditdesk.graphql.execution.collecting import choosing_variables, fragments_of
 from creditdesk.graphql.execution.compiling import compile_plan
-from creditdesk.graphql.execution.plans import Batches, DeclinedError, Plan, Written
+from creditdesk.graphql.execution.plans import Batches, DeclinedError, Plan
 from creditdesk.graphql.execution.running import Run
 
 _log = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ class PlannedExecutor:
         self._compile_at = compile_at
         self._note = note
 
-    async def written(self, asked: Asked) -> Written | None:
-        """Return the data of the whole answer, or None where the stock executor has to make it."""
+    async def written(self, asked: Asked) -> str | None:
+        """Return the data of the whole answer as JSON, or None where the stock executor has to make it."""
         written, outcome = None, Outcome.UNPLANNED
         try:
             plans = self._plans_of(asked)

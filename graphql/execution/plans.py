@@ -1,9 +1,9 @@
 """What a plan is: a document that was compiled for one operation, one set of permissions, and one choice of fields.
 
-A plan is made of two things. *Writers* are generated functions: each takes an object of one type and returns what the
-answer says of it, as far as that needs no waiting. *Branches* are the fields that do need waiting: a writer leaves a
-gap in what it returns and notes the object under the branch; each level of branches is then read at once, for all the
-objects that were noted, and what was read is written into the gaps by the next writers.
+A plan is followed in two steps. First it *reads*: *branches* are the fields that have to wait for something, and each
+is read at once for all the objects that it is asked of, which generated *reaches* find in what was read before. Then
+it *writes*: generated *writers*, one for each type and what is selected of it, put the whole answer down as JSON. What
+a branch has read comes to the writers in the order in which it was reached for: both go through lists in their order.
 
 A plan only knows the way on which nothing goes wrong. Where a value is not what its type says, or anything is raised,
 the whole run is dropped, and the stock executor, which knows how errors are told, starts again. Only queries are
@@ -16,10 +16,11 @@ from typing import Any, TypeAlias
 
 from graphql import FieldNode, GraphQLField, GraphQLObjectType, OperationDefinitionNode
 
-Writer: TypeAlias = Callable[[Any, Any], Any]
-"""From an object, and the run, to what the answer says of it."""
+Writer: TypeAlias = Callable[[Any, Any], str]
+"""From an object, and the run, to what the answer says of it, as JSON."""
 
-Written: TypeAlias = dict[str, Any]
+Reach: TypeAlias = Callable[[Sequence[Any], Any], None]
+"""From values, and the run, to what is noted for the branches beneath them."""
 
 
 class DeclinedError(Exception):
@@ -30,6 +31,7 @@ class DeclinedError(Exception):
 class Call:
     """A field that a resolver answers: which function, with what of the document."""
 
+    number: int
     parent: GraphQLObjectType
     field: GraphQLField
     nodes: tuple[FieldNode, ...]
@@ -47,7 +49,8 @@ class Shape:
     """How the fields of a type are read from something leaner than the type's own objects, such as a row.
 
     `reads` has a Python expression of `s`, the lean object, for each field that it knows, by the field's name; a field
-    of an object or a list of them has the shape of those too. `names` is what the expressions refer to.
+    of an object or a list of them has the shape of those too, unless they are the type's own objects. What a batch is
+    read by (`Batch.of`) is there by that name. `names` is what the expressions refer to.
     """
 
     reads: Mapping[str, "str | tuple[str, Shape]"]
@@ -58,11 +61,12 @@ class Shape:
 class Batch:
     """A field that is read for many objects at once: the same answer as its resolver gives for each, in fewer steps.
 
-    `read` is given the objects, a `Question` and the arguments. Where `shape` covers what is selected of the answers
-    they stay lean; elsewhere `show` makes the type's own objects of them.
+    `read` is given an attribute `of` each object, or the objects, a `Question` and the arguments. Where `shape` covers
+    what is selected of the answers they stay lean; elsewhere `show` makes the type's own objects of them.
     """
 
     read: Callable[..., Awaitable[Sequence[Any]]]
+    of: str | None = None
     shape: Shape | None = None
     show: Callable[[Any], Any] | None = None
 
@@ -73,23 +77,26 @@ Batches: TypeAlias = Mapping[tuple[str, str], Batch]
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A field that needs waiting; `write` completes its values, and `key` is where they belong."""
+    """A field that has to be read; `reach` notes what is asked of its values, for the branches beneath it."""
 
     number: int
-    key: str
     call: Call
     batch: Batch | None
     lean: bool
-    write: Writer
+    reach: Reach | None
+    beneath: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled operation. `calls` are all fields with a resolver: a run works out their arguments once each."""
+    """A compiled operation. `first` are the branches that are not beneath others."""
 
     operation: OperationDefinitionNode
+    reach: Reach | None
     write: Writer
+    first: tuple[int, ...]
     branches: tuple[Branch, ...]
     calls: tuple[Call, ...]
+    """All fields with a resolver: a run works out their arguments once each."""
     source: str
     """The generated code, for people."""

@@ -1,7 +1,7 @@
-"""Following a plan: level by level, each level of branches read at once."""
+"""Following a plan: read branch by branch, each for all the objects that it is asked of, then written in one go."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any
 
 import strawberry
@@ -10,7 +10,7 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, is_awaitable
 
 from creditdesk.graphql.execution.arguments import arguments_of
-from creditdesk.graphql.execution.plans import Branch, Call, DeclinedError, Plan, Written
+from creditdesk.graphql.execution.plans import Branch, Call, DeclinedError, Plan
 
 
 async def _gathered(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
@@ -18,12 +18,14 @@ async def _gathered(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
 
 
 _HELPERS = GraphQLResolveInfoHelpers(gather=_gathered, track=lambda _: None)
+_NOTHING: Iterator[Any] = iter(())
+_END = object()
 
 
 class Run:
-    """One execution of a plan: what waits to be read, and the arguments of the fields that were met."""
+    """One execution of a plan: what its branches are asked of, what they read, and the arguments of their fields."""
 
-    __slots__ = ("_arguments", "_context", "_fragments", "_infos", "_plan", "_schema", "_variables", "waiting")
+    __slots__ = ("_arguments", "_context", "_fragments", "_infos", "_plan", "_schema", "_variables", "found", "waiting")
 
     def __init__(
         self,
@@ -41,73 +43,84 @@ class Run:
         self._context = context
         self._arguments: dict[int, Mapping[str, Any]] = {}
         self._infos: dict[int, strawberry.Info[Any, Any]] = {}
-        self.waiting: list[list[tuple[Any, Written]]] = [[] for _ in plan.branches]
+        self.waiting: list[list[Any]] = [[] for _ in plan.branches]
+        self.found: list[Iterator[Any]] = [_NOTHING] * len(plan.branches)
 
-    async def written(self) -> Written:
-        """Return the answer's data; raise DeclinedError, or whatever a resolver raises, where it is not whole."""
-        data: Written = self._plan.write(None, self)
-        while any(self.waiting):
-            level = [(self._plan.branches[number], gaps) for number, gaps in enumerate(self.waiting) if gaps]
-            self.waiting = [[] for _ in self._plan.branches]
-            # None is left behind running: what fails says so when all of the level has ended.
-            for ended in await asyncio.gather(*(self._fill(*one) for one in level), return_exceptions=True):
-                if ended is not None:
-                    raise ended
-        return data
+    async def written(self) -> str:
+        """Return the answer's data as JSON; raise DeclinedError, or what a resolver raises, where it is not whole."""
+        if self._plan.reach is not None:
+            self._plan.reach([None], self)
+            await self._read(self._plan.first)
+        text = self._plan.write(None, self)
+        if any(next(found, _END) is not _END for found in self.found):
+            raise DeclinedError
+        return text
 
-    def decline(self) -> None:
+    def decline(self) -> str:
         """Give up: a value is not of the type that it should be of."""
         raise DeclinedError
 
     def call(self, number: int, source: object) -> Any:
         """Return what a resolver that needs no waiting answers."""
-        call = self._plan.calls[number]
-        return self._called(call, number, source)
+        return self._called(self._plan.calls[number], source)
 
-    async def _fill(self, branch: Branch, gaps: Sequence[tuple[Any, Written]]) -> None:
-        number = self._plan.calls.index(branch.call)
-        sources = [source for source, _ in gaps]
+    async def _read(self, numbers: Sequence[int]) -> None:
+        """Read branches side by side, and each one's own after it: none waits for others than the one it is beneath."""
+        asked = [self._plan.branches[number] for number in numbers if self.waiting[number]]
+        if len(asked) == 1:
+            await self._fill(asked[0])
+        elif asked:
+            # None is left behind running: what fails says so when all have ended.
+            for ended in await asyncio.gather(*map(self._fill, asked), return_exceptions=True):
+                if ended is not None:
+                    raise ended
+
+    async def _fill(self, branch: Branch) -> None:
+        sources, call = self.waiting[branch.number], branch.call
         if branch.batch is not None:
-            values = await branch.batch.read(sources, self._info(branch.call, number), **self._of(branch.call, number))
+            values = await branch.batch.read(sources, self._info(call), **self._of(call))
             if branch.batch.show is not None and not branch.lean:
                 values = [value if value is None else branch.batch.show(value) for value in values]
         else:
-            values = await self._each(branch.call, number, sources)
-        write, key = branch.write, branch.key
-        for (_, answer), value in zip(gaps, values, strict=True):
-            answer[key] = write(value, self)
+            values = await self._each(call, sources)
+        if len(values) != len(sources):
+            raise DeclinedError
+        self.found[branch.number] = iter(values)
+        if branch.reach is not None:
+            branch.reach(values, self)
+            await self._read(branch.beneath)
 
-    async def _each(self, call: Call, number: int, sources: Sequence[object]) -> Sequence[Any]:
+    async def _each(self, call: Call, sources: Sequence[object]) -> Sequence[Any]:
+        if not call.definition.is_async:
+            return [self._called(call, source) for source in sources]
         if len(sources) == 1:
-            return [await self._called(call, number, sources[0])]
-        found = await asyncio.gather(
-            *(self._called(call, number, source) for source in sources), return_exceptions=True
-        )
+            return [await self._called(call, sources[0])]
+        found = await asyncio.gather(*(self._called(call, source) for source in sources), return_exceptions=True)
         for value in found:
             if isinstance(value, BaseException):
                 raise value
         return found
 
-    def _called(self, call: Call, number: int, source: object) -> Any:
-        arguments = self._of(call, number)
+    def _called(self, call: Call, source: object) -> Any:
+        arguments = self._of(call)
         if call.info_name is not None:
-            arguments = {**arguments, call.info_name: self._info(call, number)}
+            arguments = {**arguments, call.info_name: self._info(call)}
         return call.resolver(source, **arguments) if call.takes_source else call.resolver(**arguments)
 
-    def _of(self, call: Call, number: int) -> Mapping[str, Any]:
+    def _of(self, call: Call) -> Mapping[str, Any]:
         """Return a field's arguments: the same for all objects that it is asked of."""
         if call.constant is not None:
             return call.constant
-        found = self._arguments.get(number)
+        found = self._arguments.get(call.number)
         if found is None:
-            found = self._arguments[number] = arguments_of(
+            found = self._arguments[call.number] = arguments_of(
                 self._schema, call.field, call.nodes[0], call.definition, self._variables
             )
         return found
 
-    def _info(self, call: Call, number: int) -> strawberry.Info[Any, Any]:
+    def _info(self, call: Call) -> strawberry.Info[Any, Any]:
         """Return what a resolver is told of the execution. Its path is the field alone: many are asked for at once."""
-        found = self._infos.get(number)
+        found = self._infos.get(call.number)
         if found is None:
             raw = GraphQLResolveInfo(
                 field_name=call.nodes[0].name.value,
@@ -125,5 +138,5 @@ class Run:
                 abort_signal=None,
                 async_helpers=_HELPERS,
             )
-            found = self._infos[number] = self._schema.config.info_class(_raw_info=raw, _field=call.definition)
+            found = self._infos[call.number] = self._schema.config.info_class(_raw_info=raw, _field=call.definition)
         return found

@@ -1,11 +1,11 @@
 """Plans answer as the stock executor does, whatever is asked."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from creditdesk.credits.hold_desk import HoldDesk
@@ -84,12 +84,12 @@ async def both(world: World, plans: PlannedExecutor, caller: str, asked: RandomD
     return planned, await Answering(documents).answer(request, context())
 
 
-def comparable(answer: Answer) -> tuple[str, bool]:
+def comparable(answer: Answer) -> tuple[bytes, bool]:
     """Return the data as text, since the order of keys is a part of it, and whether errors came with it.
 
     Which of several errors beneath one null is told is up to chance, and they are the stock executor's either way.
     """
-    return json.dumps(answer.shown.get("data")), "errors" in answer.shown
+    return orjson.dumps(answer.shown.get("data")), "errors" in answer.shown
 
 
 def compare(world: World, seeds: range) -> Counter[Outcome]:
@@ -137,7 +137,7 @@ class Watched:
         answer = self.world.run(asked())
         assert isinstance(answer, Answer)
         shown = {name: value for name, value in answer.shown.items() if name != "extensions"}  # what it cost
-        return json.loads(json.dumps(shown))  # type: ignore[no-any-return]
+        return orjson.loads(orjson.dumps(shown))  # type: ignore[no-any-return]
 
 
 NESTED = """query($range: RangeInput!, $deep: Boolean = true) { viewer { workspace { groups(first: 3) { nodes {
@@ -184,6 +184,21 @@ def test_errors_are_told_by_the_stock_executor(world: World) -> None:
     [error] = answer["errors"]
     assert (error["path"], error["extensions"]) == (["viewer", "workspace", "users"], {"code": "INVALID_CURSOR"})
     assert watched.outcomes == [Outcome.FOLLOWED, Outcome.DROPPED]
+
+
+SPREAD = """query { viewer { workspace {
+  a: groups(first: 2) { ...page } b: groups(first: 3) { ...page nodes { id } } } } }
+fragment page on GroupConnection { edges { node { ...rich } } nodes { ...rich } }
+fragment rich on Group { slug
+  budget { scope { __typename ... on Group { name members(first: 1) { nodes { ...one } } } } }
+  members(first: 2) { nodes { ...one } } }
+fragment one on User { displayName budget { used } homeGroup { name } }"""
+
+
+def test_what_a_fragment_reads_is_told_apart_wherever_it_is_spread(world: World) -> None:
+    planned, stock = Watched(world), Watched(world, stock=True)
+    assert planned.ask("OWNER", SPREAD) == stock.ask("OWNER", SPREAD)
+    assert planned.outcomes == [Outcome.FOLLOWED]
 
 
 def test_mutations_and_introspection_are_not_planned(world: World) -> None:
