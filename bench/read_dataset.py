@@ -3,10 +3,14 @@
 A tenth of the people make half of the spend, and weekdays see more of it than weekends. The same in every run.
 """
 
+import asyncio
+import itertools
+import multiprocessing
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 from creditdesk.credits.amounts import MICRO
@@ -21,12 +25,10 @@ from creditdesk.credits.directory import (
     put_users,
     put_workspace,
 )
-from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.limit_rules import NewLimit, write_limit
 from creditdesk.credits.limits import Limited, LimitKind, LimitScope, Shape
 from creditdesk.credits.periods import Cadence
 from creditdesk.credits.permitted import Actor
-from creditdesk.credits.usage_events import MAX_BATCH, record_usage
 from creditdesk.db.connections import Database, DatabaseRole, RowScope
 
 WORKSPACES, GROUPS, DAYS = 10, 50, 365
@@ -37,7 +39,15 @@ MODELS = {
     "agents": ("agent-browser", "agent-research", "agent-office"),
     "api": ("api-text", "api-image", "api-speech"),
 }
+HOT = "company-1"
+"""The workspace whose people share a limit of all of it: they meet at one balance."""
 _WEEKEND = (5, 6)
+BATCH = 20_000
+_COLUMNS = (
+    "ids", "times", "users", "groups", "products", "models", "credits", "input_tokens", "cached_input_tokens",
+    "output_tokens",
+)  # fmt: skip
+_UNUSED = ("corrects", "tags", "rates", "measured", "held_until", "held_amounts")
 _ACTOR = Actor("SERVICE", "bench", None)
 
 
@@ -69,6 +79,11 @@ def companies() -> list[Company]:
     return made
 
 
+def emails_of(company: Company) -> list[str]:
+    """Return everybody's address, in the order of the users."""
+    return [f"user-{number}@{company.slug}.example" for number in range(len(company.users))]
+
+
 def subject_of(user: UUID) -> str:
     """Return a user's subject at the identity provider."""
     return f"s-{user}"
@@ -83,10 +98,10 @@ async def put_company(database: Database, company: Company, *, issuer: str, now:
         )
         groups = [NewGroup(one, f"g-{number}", f"Group {number:03}") for number, one in enumerate(company.groups)]
         await put_groups(conn, workspace_id=company.id, groups=groups, now=now)
-        people = []
+        people, emails = [], emails_of(company)
         for number, user in enumerate(company.users):
             home = company.groups[number % len(company.groups)]
-            email = f"user-{number}@{company.slug}.example"
+            email = emails[number]
             people.append(NewUser(user, f"User {number:05}", email, None, UserKind.PERSON, home, (home,)))
         await put_users(conn, workspace_id=company.id, users=people, now=now)
         identities = [Identity(issuer, subject_of(user), user) for user in company.users]
@@ -101,6 +116,8 @@ async def put_company(database: Database, company: Company, *, issuer: str, now:
 def _rules(company: Company) -> Iterator[NewLimit]:
     month, each, shared = Shape(Cadence.MONTH), LimitKind.EACH_USER, LimitKind.SHARED
     yield NewLimit(LimitScope.WORKSPACE, company.id, each, month, Limited(5000 * MICRO))
+    if company.slug == HOT:
+        yield NewLimit(LimitScope.WORKSPACE, company.id, shared, month, Limited(100_000_000 * MICRO))
     for number, group in enumerate(company.groups):
         if number % 5 == 0:
             yield NewLimit(LimitScope.GROUP, group, each, month, Limited((4000 + number) * MICRO))
@@ -109,22 +126,39 @@ def _rules(company: Company) -> Iterator[NewLimit]:
         yield NewLimit(LimitScope.USER, user, each, month, Limited((6000 + number) * MICRO))
 
 
-def events_of(company: Company, *, count: int, last: date, seed: int) -> Iterator[UsageEvent]:
+class _Event(NamedTuple):
+    """A use as the ledger keeps it; the group is the user's, who pays."""
+
+    id: str
+    at: datetime
+    user: UUID
+    group: UUID
+    product: str
+    model: str
+    credits: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+
+
+def events_of(company: Company, *, count: int, last: date, seed: int) -> Iterator[_Event]:
     """Return a year of events up to a day, in order of time."""
     dice = random.Random(seed)  # noqa: S311 - made-up data, the same in every run
     days = [last - timedelta(days=ago) for ago in reversed(range(DAYS))]
     weights = [1 if day.weekday() in _WEEKEND else 4 for day in days]
-    heavy, number = company.users[: len(company.users) // 10], 0
+    everybody = [(user, company.groups[number % len(company.groups)]) for number, user in enumerate(company.users)]
+    heavy, number, products = everybody[: len(everybody) // 10], 0, [*MODELS]
     for day, weight in zip(days, weights, strict=True):
         uses = round(count * weight / sum(weights))
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         for nth in range(uses):
-            product = dice.choice([*MODELS])
-            yield UsageEvent(
-                source="bench",
+            user, group = dice.choice(heavy if dice.random() < 0.5 else everybody)  # noqa: PLR2004 - half
+            product = dice.choice(products)
+            yield _Event(
                 id=f"{company.slug}-{number}",
                 at=start + timedelta(seconds=86_399 * nth / uses),
-                user=UserBy(id=dice.choice(heavy if dice.random() < 0.5 else company.users)),  # noqa: PLR2004 - half
+                user=user,
+                group=group,
                 product=product,
                 model=dice.choice(MODELS[product]),
                 credits=dice.randrange(1, 5 * MICRO),
@@ -135,27 +169,61 @@ def events_of(company: Company, *, count: int, last: date, seed: int) -> Iterato
             number += 1
 
 
-def _batches(events: Iterator[UsageEvent]) -> Iterator[Sequence[UsageEvent]]:
-    batch: list[UsageEvent] = []
-    for event in events:
-        batch.append(event)
-        if len(batch) == MAX_BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+async def _record(database: Database, company: Company, events: Sequence[_Event], now: datetime) -> None:
+    """Record a batch by the product's own statement, which takes more events at once than the API does."""
+    columns: dict[str, Sequence[object]] = dict(zip(_COLUMNS, zip(*events, strict=True), strict=True))
+    arrays = {name: list(column) for name, column in columns.items()}
+    nothing: list[None] = [None] * len(events)
+    arguments: dict[str, object] = {**arrays, **dict.fromkeys(_UNUSED, nothing)}
+    async with database.transaction(RowScope(DatabaseRole.ADMINISTRATOR, company.id)) as conn:
+        rows = await conn.rows(
+            "record_usage_events",
+            workspace_id=company.id,
+            recorded_at=now,
+            now_seconds=int(now.timestamp()),
+            sources=["bench"] * len(events),
+            requests=[1] * len(events),
+            **arguments,
+        )
+    if len(rows) != len(events):
+        message = f"{company.slug}: {len(rows)} of {len(events)} events were new"
+        raise AssertionError(message)
 
 
-async def fill(database: Database, *, events: int, issuer: str, last: date) -> list[Company]:
-    """Make everything: half of the events are the largest workspace's."""
-    now, made = datetime.now(UTC), companies()
-    for number, company in enumerate(made):
-        await put_company(database, company, issuer=issuer, now=now)
-        count = events // 2 if number == 0 else events // 2 // (len(made) - 1)
-        scope = RowScope(DatabaseRole.ADMINISTRATOR, company.id)
-        for batch in _batches(events_of(company, count=count, last=last, seed=number)):
-            async with database.transaction(scope) as conn:
-                recorded = await record_usage(conn, workspace_id=company.id, events=batch, now=now)
-            if recorded.accepted != len(batch):
-                raise AssertionError(recorded)
-    return made
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one process puts into the database."""
+
+    dsn: str
+    issuer: str
+    last: date
+    events: int
+    numbers: tuple[int, ...]
+
+
+async def _put(share: _Share) -> None:
+    database = Database(share.dsn, max_connections=1, statement_timeout_seconds=600)
+    await database.open()
+    try:
+        now, made = datetime.now(UTC), companies()
+        for number in share.numbers:
+            company = made[number]
+            await put_company(database, company, issuer=share.issuer, now=now)
+            count = share.events // 2 if number == 0 else share.events // 2 // (len(made) - 1)
+            events = events_of(company, count=count, last=share.last, seed=number)
+            while batch := list(itertools.islice(events, BATCH)):
+                await _record(database, company, batch, now)
+    finally:
+        await database.close()
+
+
+def _process(share: _Share) -> None:
+    asyncio.run(_put(share))
+
+
+def fill(dsn: str, *, events: int, issuer: str, last: date) -> Company:
+    """Make everything in two processes, half of the events each, and return the largest workspace, which has half."""
+    shares = [_Share(dsn, issuer, last, events, numbers) for numbers in ((0,), tuple(range(1, WORKSPACES)))]
+    with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
+        pool.map(_process, shares, chunksize=1)
+    return companies()[0]

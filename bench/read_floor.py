@@ -1,6 +1,7 @@
 """The floor of reading: each workload as one hand-written statement that returns JSON, behind a bare ASGI handler.
 
 No GraphQL, no token, no limits, no row-level security: what the same server, pool and database cannot go below.
+Statements read the rollups that answer with the fewest rows, and are planned as creditdesk's are.
 """
 
 import os
@@ -83,60 +84,93 @@ FROM app_user AS u
 WHERE u.workspace_id = $1 AND u.id = $4
 """
 
-TREND = """
-SELECT '{"series":[' || (
-    SELECT string_agg('{"day":"' || day || '","product":"' || product || '","credits":' || credits || '}', ','
+_TREND = """
+SELECT '{{"series":[' || (
+    SELECT string_agg('{{"day":"' || day || '","product":"' || product || '","credits":' || credits || '}}', ','
       ORDER BY day, product)
     FROM (
       SELECT day, product, sum(credits)::bigint AS credits
-      FROM rollup_group_day
+      FROM {days}
       WHERE workspace_id = $1 AND day BETWEEN $2::date AND $3::date
       GROUP BY 1, 2
     ) AS r
   ) || '],"top":[' || (
-    SELECT string_agg('{"id":"' || u.id || '","name":' || to_json(u.display_name)::text || ',"credits":' || t.credits
-      || '}', ',' ORDER BY t.credits DESC, t.user_id)
+    SELECT string_agg('{{"id":"' || u.id || '","name":' || to_json(u.display_name)::text || ',"credits":' || t.credits
+      || '}}', ',' ORDER BY t.credits DESC, t.user_id)
     FROM (
       SELECT user_id, sum(credits)::bigint AS credits
-      FROM (
-        SELECT user_id, credits
-        FROM rollup_user_day
-        WHERE workspace_id = $1 AND day BETWEEN $2::date AND $3::date AND (day < $5::date OR day >= $6::date)
-        UNION ALL
-        SELECT user_id, credits
-        FROM rollup_user_month
-        WHERE workspace_id = $1 AND month >= $5::date AND month < $6::date
-      ) AS r
+      FROM ({users}) AS r
       GROUP BY 1
       ORDER BY 2 DESC, 1
       LIMIT $4::integer
     ) AS t
     JOIN app_user AS u ON u.workspace_id = $1 AND u.id = t.user_id
-  ) || ']}'
+  ) || ']}}'
 """
+
+TREND = _TREND.format(
+    days="rollup_workspace_day",
+    users="""
+        SELECT user_id, credits
+        FROM rollup_user_month
+        WHERE workspace_id = $1 AND month >= $5::date AND month < $6::date
+        UNION ALL
+        SELECT d.user_id, s.sign * d.credits
+        FROM unnest($7::date[], $8::date[], $9::bigint[]) AS s(first_day, last_day, sign)
+        CROSS JOIN LATERAL (
+          SELECT user_id, credits
+          FROM rollup_user_day
+          WHERE workspace_id = $1 AND day BETWEEN s.first_day AND s.last_day
+          OFFSET 0
+        ) AS d""",
+)
+
+TREND_OF_DAYS = _TREND.format(
+    days="rollup_user_detail_day",
+    users="SELECT user_id, credits FROM rollup_user_day WHERE workspace_id = $1 AND day BETWEEN $2::date AND $3::date",
+)
+"""The same where there is only a daily rollup by user."""
 
 PEOPLE = """
 WITH month AS MATERIALIZED (
-  SELECT u.id, u.display_name, u.sort_name, coalesce(m.credits, 0)::bigint AS credits
-  FROM app_user AS u
-  LEFT JOIN (
-    SELECT user_id, sum(credits)::bigint AS credits
-    FROM rollup_user_month
-    WHERE workspace_id = $1 AND month = date_trunc('month', $2::date)::date
-    GROUP BY 1
-  ) AS m ON m.user_id = u.id
-  WHERE u.workspace_id = $1
+  SELECT user_id, sum(credits)::bigint AS credits
+  FROM rollup_user_month
+  WHERE workspace_id = $1 AND month = date_trunc('month', $2::date)::date
+  GROUP BY 1
+),
+most AS MATERIALIZED (
+  SELECT user_id, credits
+  FROM month
+  WHERE credits > 0
+  ORDER BY credits DESC
+  FETCH FIRST ($3::integer + 50) ROWS WITH TIES
 )
-SELECT '{"total":' || (SELECT count(*) FROM month) || ',"people":['
-  || (SELECT string_agg('{"id":"' || p.id || '","name":' || to_json(p.display_name)::text || '}', ',' ORDER BY place)
+SELECT '{"total":' || (SELECT count(*) FROM app_user WHERE workspace_id = $1) || ',"people":['
+  || (SELECT string_agg('{"id":"' || p.id || '","name":' || to_json(p.display_name)::text || '}', ','
+        ORDER BY p.credits DESC, p.sort_name, p.id)
       FROM (
-        SELECT *, row_number() OVER (ORDER BY credits DESC, sort_name, id) AS place
-        FROM month
-      ) AS p
-      WHERE p.place > $3::integer AND p.place <= $3::integer + 50) || ']}'
+        SELECT u.id, u.display_name, u.sort_name, most.credits
+        FROM most
+        JOIN app_user AS u ON u.workspace_id = $1 AND u.id = most.user_id
+        UNION ALL
+        SELECT u.id, u.display_name, u.sort_name, coalesce(month.credits, 0)
+        FROM app_user AS u
+        LEFT JOIN month ON month.user_id = u.id
+        WHERE u.workspace_id = $1
+          AND coalesce(month.credits, 0) <= 0
+          AND (SELECT count(*) FROM most) < $3::integer + 50
+        ORDER BY 4 DESC, 3, 1
+        LIMIT 50 OFFSET $3::integer
+      ) AS p) || ']}'
 """
 
-STATEMENTS = {"/nested": NESTED, "/own": OWN, "/trend": TREND, "/people": PEOPLE}
+STATEMENTS = {
+    "/nested": NESTED,
+    "/own": OWN,
+    "/trend": TREND,
+    "/trend-of-days": TREND_OF_DAYS,
+    "/people": PEOPLE,
+}
 
 
 class Floor:

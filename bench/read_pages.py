@@ -1,81 +1,162 @@
 """What the benchmark of reading writes: a section of docs/benchmarks.md, and a picture of it."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 from xml.sax.saxutils import escape
 
+from read_processes import Memory
 from read_workloads import WORKLOADS
+from write_workloads import CONNECTIONS, WRITES, Written
 
 OURS, FLOOR = "creditdesk", "raw SQL"
 _COLOURS = {OURS: "#1f6feb", FLOOR: "#8b949e"}
 _OTHERS = "#d0a215"
 _COLUMNS = (
-    "candidate", "requests/s", "creditdesk is", "p50, ms", "p99, ms", "server CPU, ms", "database CPU, ms", "peak MB",
+    "candidate", "requests/s", "creditdesk is", "p50, ms", "p99, ms", "server CPU, ms", "database CPU, ms",
+    "MB after", "MB at most",
+)  # fmt: skip
+_MORE_COLUMNS = (
+    "workload", "candidate", "1 connection: requests/s", "creditdesk is", "p50, ms", "2 processes: requests/s",
+    "creditdesk is", "server CPU, ms", "database CPU, ms",
+)  # fmt: skip
+_WRITE_COLUMNS = (
+    "workload", "connections", "processes", "a second", "p50, ms", "p99, ms", "server CPU, ms", "database CPU, ms",
+    "MB after", "MB at most",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A candidate's round: requests a second, milliseconds, and the peak of a process's memory."""
+    """A candidate's round: requests a second, milliseconds, and memory."""
 
     rate: float
     p50: float
     p99: float
     server_ms: float
     database_ms: float
-    megabytes: float
+    memory: Memory
 
 
-Results = Mapping[str, Mapping[str, Sequence[Measured]]]
+Rounds: TypeAlias = Mapping[str, Sequence[Measured]]
+Results: TypeAlias = dict[tuple[int, int], dict[str, dict[str, list[Measured]]]]
+"""By connections and processes, by workload, by candidate."""
+Writes: TypeAlias = Mapping[str, Mapping[int, Written]]
+"""By workload, by processes."""
+
+MAIN, ALONE, TWO = (16, 1), (1, 1), (16, 2)
 
 
-def report(results: Results, *, events: int, connections: int, machine: str) -> str:
+def report(results: Results, writes: Writes, *, events: int, machine: str) -> str:
     """Return the section."""
-    parts = "\n\n".join(_table(workload, found) for workload, found in results.items())
+    parts = "\n\n".join(_table(workload, found) for workload, found in results[MAIN].items())
     return f"""## Reading
 
 `make bench-reads`, {datetime.now(UTC):%Y-%m-%d}, {machine}, embedded PostgreSQL with its durable settings.
 
 Ten workspaces with 10,000 people, the largest with half of them in 50 groups; {events:,} events in a year, recorded
-by the product. {connections} connections, one process each, all on the same tables of one database; candidates take
-turns after a round that is not counted, and have answered alike, in full, before they are timed.
+by the product's own statement. 16 connections, one process each, all on the same tables of one database, planned with
+the same settings; candidates take turns after a round that is not counted, and have answered alike, in full, before
+they are timed. A peer that takes more than eight seconds for an answer is timed once.
 
 *creditdesk* runs with every protection: a token for each caller, limits on documents, row-level security, access log.
-*raw SQL* is the floor: one hand-written statement that returns JSON behind a bare handler, without any of that. *plain
-Strawberry* has DataLoaders and SQLModel, and *PostGraphile* views and functions, both as their documentation teaches,
-and neither has tokens, limits on documents or row-level security. Ratios are medians over the rounds, with the smallest
-and the largest.
+*raw SQL* is the floor: one hand-written statement that returns JSON behind a bare handler, without any of that, on the
+rollups that answer with the fewest rows; *user days only* is the same where there is only a daily rollup by user.
+*plain Strawberry* has DataLoaders and SQLModel, and *PostGraphile* views and functions, both as their documentation
+teaches, and neither has tokens, limits on documents or row-level security. Ratios are medians over the rounds, with the
+smallest and the largest. *Database CPU* is that of all of PostgreSQL's processes. *MB* are those of the largest process
+of a server: its share of what is in memory (PSS) after the load, and the most it has had (RSS).
 
 ![Requests a second, as a part of the floor's](reading.svg)
 
 {parts}
+
+### One connection, and two processes
+
+Clients, servers and PostgreSQL share the machine's cores, so on two of them a second process shows what a request
+costs, not how servers scale.
+
+{_more(results)}
+
+### Writing
+
+What a gateway does, through the same server with every protection on; the peers have no such doors.
+
+{_writing(writes)}
 """
 
 
-def _table(workload: str, found: Mapping[str, Sequence[Measured]]) -> str:
-    lines = [
-        f"### {workload}: {WORKLOADS[workload]}",
-        "",
-        f"| {' | '.join(_COLUMNS)} |",
-        f"|{' --- |' * len(_COLUMNS)}",
-    ]
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    return [_row(columns), f"|{' --- |' * len(columns)}"]
+
+
+def _median(rounds: Sequence[Measured], name: str) -> float:
+    return statistics.median([float(getattr(one, name)) for one in rounds])
+
+
+def _ratios(found: Rounds, name: str) -> list[float]:
+    """Return creditdesk's requests a second as a part of another's, in each round that both were timed in."""
+    return [ours.rate / one.rate for ours, one in zip(found[OURS], found[name], strict=False)]
+
+
+def _against(found: Rounds, name: str) -> str:
+    ratios = _ratios(found, name)
+    if name == OURS or not ratios:
+        return ""
+    spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
+    return f"**{statistics.median(ratios):.2f}x**{spread}"
+
+
+def _table(workload: str, found: Rounds) -> str:
+    lines = [f"### {workload}: {WORKLOADS[workload]}", "", *_head(_COLUMNS)]
     for name, rounds in found.items():
-        ratios = [ours.rate / one.rate for ours, one in zip(found[OURS], rounds, strict=True)]
-        against = (
-            "" if name == OURS else f"**{statistics.median(ratios):.2f}x** ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
         figures = [
-            f"{statistics.median(one.rate for one in rounds):,.1f}",
-            against,
-            f"{statistics.median(one.p50 for one in rounds):.1f}",
-            f"{statistics.median(one.p99 for one in rounds):.1f}",
-            f"{statistics.median(one.server_ms for one in rounds):.2f}",
-            f"{statistics.median(one.database_ms for one in rounds):.2f}",
-            f"{max(one.megabytes for one in rounds):.0f}",
+            f"{_median(rounds, 'rate'):,.1f}",
+            _against(found, name),
+            f"{_median(rounds, 'p50'):.1f}",
+            f"{_median(rounds, 'p99'):.1f}",
+            f"{_median(rounds, 'server_ms'):.2f}",
+            f"{_median(rounds, 'database_ms'):.2f}",
+            f"{rounds[-1].memory.share:.0f}",
+            f"{max(one.memory.peak for one in rounds):.0f}",
         ]
-        lines.append(f"| {name} | {' | '.join(figures)} |")
+        lines.append(_row([name, *figures]))
+    return "\n".join(lines)
+
+
+def _more(results: Results) -> str:
+    lines = _head(_MORE_COLUMNS)
+    for workload, found in results[MAIN].items():
+        alone, two = results[ALONE][workload], results[TWO][workload]
+        for name in found:
+            cells = [workload, name, *_cells(alone, name, ("rate", "p50"))]
+            lines.append(_row([*cells, *_cells(two, name, ("rate", "server_ms", "database_ms"))]))
+    return "\n".join(lines)
+
+
+def _cells(found: Rounds, name: str, columns: Sequence[str]) -> Iterator[str]:
+    rounds = found.get(name)
+    yield f"{_median(rounds, columns[0]):,.1f}" if rounds else "-"
+    yield _against(found, name) if rounds else "-"
+    for column in columns[1:]:
+        yield f"{_median(rounds, column):.2f}" if rounds else "-"
+
+
+def _writing(writes: Writes) -> str:
+    lines = _head(_WRITE_COLUMNS)
+    for workload, found in writes.items():
+        for processes, one in found.items():
+            figures = [f"{one.rate:,.1f}", f"{one.p50:.1f}", f"{one.p99:.1f}"]
+            costs = [f"{one.server_ms:.2f}", f"{one.database_ms:.2f}"]
+            memory = [f"{one.memory.share:.0f}", f"{one.memory.peak:.0f}"]
+            named = [f"{workload}: {WRITES[workload]}", str(CONNECTIONS[workload]), str(processes)]
+            lines.append(_row([*named, *figures, *costs, *memory]))
     return "\n".join(lines)
 
 
@@ -83,10 +164,10 @@ def picture(results: Results) -> str:
     """Return a picture: each candidate's requests a second as a part of the floor's, for each workload."""
     width, bar, gap, left = 760, 16, 26, 210
     rows, top = [], 20
-    for workload, found in results.items():
+    for workload, found in results[MAIN].items():
         rows.append(f'<text x="8" y="{top + 12}" font-weight="bold">{escape(workload)}</text>')
         for name, rounds in found.items():
-            parts = [one.rate / floor.rate for one, floor in zip(rounds, found[FLOOR], strict=True)]
+            parts = [one.rate / floor.rate for one, floor in zip(rounds, found[FLOOR], strict=False)]
             part = statistics.median(parts)
             length = min(part, 1.2) / 1.2 * (width - left - 70)
             colour = _COLOURS.get(name, _OTHERS)

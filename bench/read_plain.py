@@ -5,12 +5,12 @@ On the same tables, without tokens, limits on documents or row-level security. T
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, func, union_all
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlmodel import col
 from sqlmodel import select as typed_select
@@ -137,7 +137,7 @@ class Query:
     @strawberry.field
     async def trend(self, first_day: date, last_day: date) -> list[Trend]:
         """Load each product's days."""
-        table = tables.RollupGroupDay
+        table = tables.RollupWorkspaceDay
         statement = (
             select(table.day, table.product, func.sum(col(table.credits)))
             .where(table.workspace_id == _workspace, col(table.day).between(first_day, last_day))
@@ -149,14 +149,23 @@ class Query:
     @strawberry.field
     async def top(self, info: strawberry.Info, first_day: date, last_day: date, first: int = 20) -> list[Top]:
         """Load those who used most."""
-        table = tables.RollupUserDay
-        amount: ColumnElement[Any] = func.sum(col(table.credits))
+        days, months = tables.RollupUserDay, tables.RollupUserMonth
+        month = (first_day.replace(day=1) + timedelta(days=32)).replace(day=1) if first_day.day > 1 else first_day
+        beyond = (last_day.replace(day=1) + timedelta(days=32)).replace(day=1)
+        used = union_all(
+            select(months.user_id, months.credits).where(
+                months.workspace_id == _workspace, months.month >= month, months.month < beyond
+            ),
+            select(days.user_id, days.credits).where(
+                days.workspace_id == _workspace, days.day >= first_day, days.day < month
+            ),
+            select(days.user_id, -col(days.credits)).where(
+                days.workspace_id == _workspace, days.day > last_day, days.day < beyond
+            ),
+        ).subquery()
+        amount: ColumnElement[Any] = func.sum(used.c.credits)
         statement = (
-            select(table.user_id, amount)
-            .where(table.workspace_id == _workspace, col(table.day).between(first_day, last_day))
-            .group_by(col(table.user_id))
-            .order_by(amount.desc(), col(table.user_id))
-            .limit(first)
+            select(used.c.user_id, amount).group_by(used.c.user_id).order_by(amount.desc(), used.c.user_id).limit(first)
         )
         found = await _rows(statement)
         users = await info.context["users"].load_many([id_ for id_, _ in found])

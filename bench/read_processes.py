@@ -14,7 +14,6 @@ from typing import IO
 
 import httpx
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
 START_SECONDS = 60
 
@@ -50,37 +49,30 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def parent_of(pid: int) -> int:
-    """Return a process's parent; 0 where there is no /proc."""
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Megabytes of the largest process: its share of what it has in memory (PSS), and the most it ever had (RSS)."""
+
+    share: float
+    peak: float
+
+
+def memory_of(pids: Iterable[int]) -> Memory:
+    """Return the memory of the largest of some processes; zeros where there is no /proc."""
+    shares, peaks = [0], [0]
+    for pid in pids:
+        shares.append(_kilobytes(pid, "smaps_rollup", "Pss"))
+        peaks.append(_kilobytes(pid, "status", "VmHWM"))
+    return Memory(max(shares) / 1024, max(peaks) / 1024)
+
+
+def _kilobytes(pid: int, file: str, name: str) -> int:
     try:
-        return int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+        text = (_PROC / str(pid) / file).read_text()
     except OSError:
         return 0
-
-
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return how long processes have kept a core busy, in user and system mode."""
-    total = 0
-    for pid in pids:
-        try:
-            fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += sum(map(int, fields[11:15]))  # its own, and that of children who have ended
-    return total / _TICKS
-
-
-def peak_megabytes(pids: Iterable[int]) -> float:
-    """Return the largest peak of memory that one of the processes has had."""
-    peaks = [0]
-    for pid in pids:
-        try:
-            status = (_PROC / str(pid) / "status").read_text()
-        except OSError:
-            continue
-        if found := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
-            peaks.append(int(found[1]))
-    return max(peaks) / 1024
+    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 @contextmanager

@@ -6,130 +6,70 @@ are compared in full before they are timed.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
 import psycopg
+from hold_speed import postmaster_of
 from hold_speed import served as identity_served
-from read_dataset import Company, fill, subject_of
-from read_pages import Measured, picture, report
-from read_processes import Served, cpu_seconds, descendants, parent_of, peak_megabytes, served
-from read_workloads import (
-    WORKLOADS,
-    Asked,
-    Scene,
-    of_creditdesk,
-    of_floor,
-    of_plain,
-    of_postgraphile,
-    owner_of,
-    some_members,
-    wire,
-)
+from read_candidates import AUDIENCE, HERE, Candidate, Setting, candidates, node_modules
+from read_dataset import HOT, Company, companies, fill, subject_of
+from read_pages import Measured, Results, picture, report
+from read_processes import memory_of
+from read_workloads import WORKLOADS, Asked, Scene, of_days, owner_of, some_members, wire
+from write_workloads import SCOPE, WRITES, Written, client_of, written
 
+from cpu import cpu_seconds
 from creditdesk.app.database import NAME
 from creditdesk.app.demo.issuer import DemoIssuer, DemoPerson
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
-from creditdesk.db.connections import Database
 from creditdesk.db.migrate import migrate
 from pages import put_section
 
-AUDIENCE = "bench"
 MEMBERS = 200
 LIFETIME = timedelta(hours=6)
-HERE = Path(__file__).parent
+SLOW_MS = 8000
+"""A peer that takes longer for an answer than this is timed once, and neither alone nor in two processes."""
 _PEOPLE = """{ viewer { workspace { users(first: 50, orderBy: {field: CREDITS, direction: DESC}) {
   pageInfo { endCursor } } } } }"""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A server, and how it is asked."""
+class Load:
+    """How candidates are asked, and for how long."""
 
-    name: str
-    server: Served
-    ask: Callable[[str, Scene], Asked]
-
-
-def python(*arguments: str) -> list[str]:
-    """Return the command of this Python."""
-    return [sys.executable, *arguments]
+    connections: int
+    processes: int
+    rounds: int
+    seconds: float
 
 
-def uvicorn_command(factory: str) -> list[str]:
-    """Return the command of uvicorn, set up as creditdesk sets it up."""
-    options = ["--factory", "--port", "0", "--no-access-log", "--loop", "uvloop", "--http", "httptools"]
-    return python("-m", "uvicorn", factory, "--app-dir", str(HERE), *options)
+@dataclass(slots=True)
+class Bench:
+    """The dataset, and whoever asks for it."""
 
+    server: embedded.EmbeddedServer
+    identity: DemoIssuer
+    results: Results = field(default_factory=dict)
+    writes: dict[str, dict[int, Written]] = field(default_factory=dict)
 
-@contextmanager
-def node_modules() -> Iterator[Path]:
-    """Install the Node peer's packages, as its lock names them."""
-    with tempfile.TemporaryDirectory(prefix="cd-peer-") as place:
-        folder = Path(place)
-        for name in ("package.json", "package-lock.json", ".npmrc", "server.mjs"):
-            shutil.copy(HERE / "postgraphile" / name, folder)
-        subprocess.run(["npm", "ci", "--no-progress", "--silent"], cwd=folder, check=True)  # noqa: S607 - as the reader's path has it
-        yield folder
-
-
-def candidates(stack: ExitStack, server: embedded.EmbeddedServer, issuer: str, company: Company) -> list[Candidate]:
-    """Start everybody."""
-    superuser = server.dsn(user=embedded.SUPERUSER, database=NAME)
-    sqlalchemy = superuser.replace("postgresql://", "postgresql+psycopg://", 1)
-    own = {
-        "DATABASE_URL": server.dsn(user=SERVER, database=NAME),
-        "CREDITDESK_OIDC_ISSUER": issuer,
-        "CREDITDESK_OIDC_AUDIENCE": AUDIENCE,
-        "CREDITDESK_PORT": "0",
-        **GENEROUS,
-    }
-    serve = python("-c", "import sys; from creditdesk.app.cli import main; sys.exit(main())", "serve")
-    plain = {"SQLALCHEMY_URL": sqlalchemy, "WORKSPACE_ID": str(company.id)}
-    found = [
-        Candidate("creditdesk", stack.enter_context(served(serve, own, ready="/readyz")), of_creditdesk),
-        Candidate(
-            "raw SQL",
-            stack.enter_context(served(uvicorn_command("read_floor:app"), {"DATABASE_URL": superuser})),
-            of_floor,
-        ),
-        Candidate("plain Strawberry", stack.enter_context(served(uvicorn_command("read_plain:app"), plain)), of_plain),
-    ]
-    if shutil.which("npm") is None:
-        sys.stderr.write("PostGraphile is left out: there is no npm here.\n")
-        return found
-    with psycopg.connect(superuser, autocommit=True) as connection:
-        connection.execute((HERE / "postgraphile" / "views.sql").read_bytes())
-    folder = stack.enter_context(node_modules())
-    node = [str(folder / "node_modules" / ".bin" / "node"), "server.mjs"]
-    for name, settings in (("PostGraphile", "on"), ("PostGraphile, no pgSettings", "off")):
-        environment = {"DATABASE_URL": superuser, "CALLER_SETTINGS": settings, "GRAPHILE_ENV": "production"}
-        peer = stack.enter_context(served(node, environment, folder=folder))
-        found.append(Candidate(name, peer, partial(of_postgraphile, by_settings=settings == "on")))
-    return found
-
-
-GENEROUS: Mapping[str, str] = {
-    "CREDITDESK_MAX_COST": "1000000",
-    "CREDITDESK_COST_CAPACITY": "2147483647",
-    "CREDITDESK_COST_PER_SECOND": "2147483647",
-}
-"""One caller asks all there is to ask, as fast as it is answered: costs are told and taken, from a share that lasts."""
+    @property
+    def postmaster(self) -> int:
+        """Return the process that all of the database's are children of."""
+        return postmaster_of(self.server)
 
 
 def answers(candidate: Candidate, asked: Asked) -> Any:
@@ -158,9 +98,7 @@ def compared(workload: str, scene: Scene, everybody: Sequence[Candidate]) -> Non
             raise RuntimeError(message)
 
 
-def timed(
-    candidate: Candidate, workload: str, scene: Scene, *, connections: int, seconds: float, postmaster: int
-) -> Measured:
+def timed(candidate: Candidate, workload: str, scene: Scene, load: Load, *, postmaster: int) -> Measured:
     """Let clients send requests to one candidate for a while."""
     asked = candidate.ask(workload, scene)
     host, port = candidate.server.url.removeprefix("http://").split(":")
@@ -168,15 +106,15 @@ def timed(
         "host": host,
         "port": int(port),
         "requests": wire(asked, host),
-        "connections": connections,
-        "seconds": seconds,
+        "connections": load.connections,
+        "seconds": load.seconds,
     }
-    database = [postmaster, *descendants(postmaster)]
-    before = cpu_seconds(candidate.server.pids), cpu_seconds(database)
-    done = subprocess.run(
-        python(str(HERE / "read_clients.py")), input=json.dumps(sent), capture_output=True, text=True, check=False
-    )
-    after = cpu_seconds(candidate.server.pids), cpu_seconds(database)
+    # Of all that the postmaster has started, whether it is there at both moments or not: pools close connections that
+    # nobody needs, and open others.
+    before = cpu_seconds(candidate.server.pid), cpu_seconds(postmaster)
+    clients = [sys.executable, str(HERE / "read_clients.py")]
+    done = subprocess.run(clients, input=json.dumps(sent), capture_output=True, text=True, check=False)
+    after = cpu_seconds(candidate.server.pid), cpu_seconds(postmaster)
     found = json.loads(done.stdout) if done.returncode == 0 else {"failed": 1}
     if found["failed"]:
         message = f"{candidate.name} failed in {workload}: {done.stderr[-2000:]}"
@@ -187,7 +125,7 @@ def timed(
         p99=found["p99"],
         server_ms=(after[0] - before[0]) / found["count"] * 1000,
         database_ms=(after[1] - before[1]) / found["count"] * 1000,
-        megabytes=peak_megabytes(candidate.server.pids),
+        memory=memory_of(candidate.server.pids),
     )
 
 
@@ -209,65 +147,114 @@ def scene_of(identity: DemoIssuer, url: str, company: Company) -> Scene:
     )
 
 
-def measured(
-    server: embedded.EmbeddedServer, *, events: int, rounds: int, seconds: float, connections: int
-) -> dict[str, dict[str, list[Measured]]]:
-    """Return the rounds of each candidate in each workload."""
-    dsn = server.dsn(user=SERVER, database=NAME)
-    results: dict[str, dict[str, list[Measured]]] = {}
+@contextmanager
+def benched(server: embedded.EmbeddedServer, *, events: int) -> Iterator[Bench]:
+    """Serve an identity provider for everybody who asks; the dataset is made first where it is not there yet."""
+    largest, hot = companies()[0], next(one for one in companies() if one.slug == HOT)
+    superuser = server.dsn(user=embedded.SUPERUSER, database=NAME)
 
     def issuer(url: str) -> DemoIssuer:
-        largest = asyncio.run(filled(server, dsn, events=events, issuer=url))
-        made.append(largest)
+        ready(server, events=events, issuer=url)
         members = some_members(largest, MEMBERS)
         subjects = {subject_of(owner_of(largest)): "owner", **{subject_of(member): "member" for member in members}}
         persons = [_person(subject, role, largest.slug) for subject, role in subjects.items()]
-        return DemoIssuer(url, AUDIENCE, persons=persons, clients=[])
+        return DemoIssuer(url, AUDIENCE, persons=persons, clients=[client_of(largest), client_of(hot)])
 
-    made: list[Company] = []
-    with ExitStack() as stack:
-        identity = stack.enter_context(identity_served(issuer))
-        everybody = candidates(stack, server, identity.url, made[0])
-        scene = scene_of(identity, everybody[0].server.url, made[0])
-        postmaster = postmaster_of(dsn)
-        for workload in WORKLOADS:
-            compared(workload, scene, everybody)
-            measure = partial(
-                timed, workload=workload, scene=scene, connections=connections, seconds=seconds, postmaster=postmaster
-            )
-            found = results[workload] = {one.name: [] for one in everybody}
-            for number in range(rounds + 1):
-                order = everybody if number % 2 else everybody[::-1]
-                for one in order:
-                    taken = measure(one)
-                    if number:  # the first round warms up
-                        found[one.name].append(taken)
-            sys.stderr.write(f"{workload}: { {name: round(rows[-1].rate, 1) for name, rows in found.items()} }\n")
-    return results
+    with identity_served(issuer) as identity:
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS peer CASCADE")
+            connection.execute((HERE / "postgraphile" / "views.sql").read_bytes())
+        yield Bench(server, identity)
 
 
-def postmaster_of(dsn: str) -> int:
-    """Return the process that all of the database's are children of; 0 where there is no /proc."""
-    with psycopg.connect(dsn) as connection:
-        return parent_of(connection.info.backend_pid)
-
-
-async def filled(server: embedded.EmbeddedServer, dsn: str, *, events: int, issuer: str) -> Company:
-    """Make the dataset, and return the largest workspace."""
-    database = Database(dsn, max_connections=2)
-    await database.open()
-    try:
-        made = await fill(database, events=events, issuer=issuer, last=datetime.now(UTC).date())
-    finally:
-        await database.close()
-    superuser = server.dsn(user=embedded.SUPERUSER, database=NAME)
-    with psycopg.connect(superuser, autocommit=True) as connection:
+def ready(server: embedded.EmbeddedServer, *, events: int, issuer: str) -> None:
+    """Make the dataset, or let the one that is there know its identity provider."""
+    ensure_owned_database(server, NAME)
+    migrate(server.dsn(user=OWNER, database=NAME), today=datetime.now(UTC).date())
+    with psycopg.connect(server.dsn(user=embedded.SUPERUSER, database=NAME), autocommit=True) as connection:
+        if connection.execute("UPDATE user_identity SET issuer = %s", [issuer]).rowcount == 0:
+            started = monotonic()
+            fill(server.dsn(user=SERVER, database=NAME), events=events, issuer=issuer, last=datetime.now(UTC).date())
+            # As creditdesk sets it for itself: for all of them alike.
+            connection.execute(f"ALTER DATABASE {NAME} SET random_page_cost = 1.1")
+            sys.stderr.write(f"{events:,} events in {monotonic() - started:.0f} s\n")
         connection.execute("VACUUM ANALYZE")
-    return made[0]
 
 
 def _person(subject: str, role: str, slug: str) -> DemoPerson:
     return DemoPerson(subject, subject, f"{subject}@example.com", claims={"workspace": slug, "roles": [role]})
+
+
+def reads(bench: Bench, everybody: Sequence[Candidate], scene: Scene, loads: Sequence[Load]) -> None:
+    """Time each candidate in each workload, under each load in turn."""
+    for workload in WORKLOADS:
+        asked = [*everybody]
+        if workload == "R3":
+            floor = next(one for one in everybody if one.name == "raw SQL")
+            asked.insert(2, Candidate("raw SQL, user days only", floor.server, of_days))
+        compared(workload, scene, asked)
+        slow: set[str] = set()
+        for load in loads:
+            found = bench.results.setdefault((load.connections, load.processes), {})
+            rows = found[workload] = {one.name: [] for one in asked}
+            for number in range(load.rounds + 1):
+                for one in asked if number % 2 else asked[::-1]:
+                    if one.name in slow and (number > 1 or load is not loads[0]):
+                        continue
+                    taken = timed(one, workload, scene, load, postmaster=bench.postmaster)
+                    if taken.p50 > SLOW_MS and one is not everybody[0]:
+                        slow.add(one.name)
+                    if number:  # the first round warms up
+                        rows[one.name].append(taken)
+            shown = {name: round(taken[-1].rate, 1) for name, taken in rows.items() if taken}
+            sys.stderr.write(f"{workload} {load.connections}/{load.processes}: {shown}\n")
+
+
+def measured(bench: Bench, *, rounds: int, seconds: float) -> None:
+    """Read with one process and with two, from many connections and from one; then write."""
+    largest, *others = companies()
+    of_workload = {"W1": largest, "W2 cold": largest, "W2 hot": next(one for one in others if one.slug == HOT)}
+    plans = {
+        1: [Load(16, 1, rounds, seconds), Load(1, 1, 1, seconds / 2)],
+        2: [Load(16, 2, 1, seconds)],
+    }
+    with node_modules() as folder:
+        for processes, loads in plans.items():
+            with ExitStack() as stack:
+                setting = Setting(bench.server, bench.identity.url, largest, processes)
+                everybody = candidates(stack, setting, folder)
+                reads(bench, everybody, scene_of(bench.identity, everybody[0].server.url, largest), loads)
+                for workload in WRITES:
+                    company = of_workload[workload]
+                    token = bench.identity.issue_access_token(company.slug, scopes=(SCOPE,), lifetime=LIFETIME)
+                    for _ in range(2):  # the first round warms up
+                        taken = written(
+                            workload, everybody[0].server, company, token, seconds=seconds, postmaster=bench.postmaster
+                        )
+                    bench.writes.setdefault(workload, {})[processes] = taken
+
+
+@contextmanager
+def embedded_in(place: Path | None) -> Iterator[embedded.EmbeddedServer]:
+    """Run PostgreSQL in a directory that is kept, or in one that is not."""
+    with ExitStack() as stack:
+        if place is None:
+            kept = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="cd-bench-", dir="/tmp")
+            )  # short, for a socket's path
+            place = Path(kept)
+        place.mkdir(exist_ok=True)
+        place.chmod(0o755)  # as root the server runs as another account
+        server = embedded.start(place / "postgres")
+        try:
+            yield server
+        finally:
+            server.leave()
+
+
+def machine() -> str:
+    """Return what this ran on."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def main() -> None:
@@ -275,30 +262,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--keep", type=Path, help="keep the dataset in this directory, and take it from there")
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cd-bench-", dir="/tmp") as place:  # short, for a socket's path
-        Path(place).chmod(0o755)  # as root the server runs as another account
-        server = embedded.start(Path(place) / "postgres")
-        try:
-            ensure_owned_database(server, NAME)
-            migrate(server.dsn(user=OWNER, database=NAME), today=datetime.now(UTC).date())
-            results = measured(
-                server,
-                events=arguments.events,
-                rounds=arguments.rounds,
-                seconds=arguments.seconds,
-                connections=arguments.connections,
-            )
-        finally:
-            server.leave()
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    section = report(results, events=arguments.events, connections=arguments.connections, machine=machine)
+    with embedded_in(arguments.keep) as server, benched(server, events=arguments.events) as bench:
+        measured(bench, rounds=arguments.rounds, seconds=arguments.seconds)
+    section = report(bench.results, bench.writes, events=arguments.events, machine=machine())
     if arguments.write:
         put_section(arguments.write, section)
-        arguments.write.with_name("reading.svg").write_text(picture(results), encoding="utf-8")
+        arguments.write.with_name("reading.svg").write_text(picture(bench.results), encoding="utf-8")
     print(section)  # noqa: T201 - a report for people
 
 

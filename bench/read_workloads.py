@@ -3,8 +3,8 @@
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 from read_dataset import Company
 
 from creditdesk.credits.amounts import MICRO
+from creditdesk.credits.ranges import RangePreset, months_of, range_of_preset
 
 Canonical = Any
 
@@ -42,11 +43,12 @@ class Scene:
         return str(self.today - timedelta(days=count - 1)), str(self.today)
 
     @property
-    def whole_months(self) -> tuple[str, str]:
-        """Return the first whole month of 90 days, and the day after the last."""
-        first, last = self.today - timedelta(days=89), self.today + timedelta(days=1)
-        start = first if first.day == 1 else (first.replace(day=1) + timedelta(days=32)).replace(day=1)
-        return str(start), str(last.replace(day=1))
+    def months(self) -> list[object]:
+        """Return 90 days as months, and the days that are added to them or taken away, as a statement takes them."""
+        found = months_of(range_of_preset(RangePreset.LAST_90_DAYS, zone="UTC", now=datetime.now(UTC)))
+        days = found.days
+        firsts, lasts = [str(span.first) for span in days], [str(span.last) for span in days]
+        return [str(found.start), str(found.end), firsts, lasts, [span.sign for span in days]]
 
 
 WORKLOADS = {
@@ -289,7 +291,7 @@ def of_floor(workload: str, scene: Scene) -> Asked:
             bodies = [[workspace, *days, str(member)] for member in scene.members]
             return Asked("/own", bodies, nobody * len(bodies), lambda found: _peer_person(found, "usage"))
         case "R3":
-            return Asked("/trend", [[workspace, *days, 20, *scene.whole_months]], nobody, trend)
+            return Asked("/trend", [[workspace, *days, 20, *scene.months]], nobody, trend)
         case _:
             return Asked(
                 "/people",
@@ -297,6 +299,12 @@ def of_floor(workload: str, scene: Scene) -> Asked:
                 nobody,
                 lambda found: (found["total"], [one["name"] for one in found["people"]]),
             )
+
+
+def of_days(workload: str, scene: Scene) -> Asked:
+    """Return what the floor is asked where there is only a daily rollup by user, for R3."""
+    asked = of_floor(workload, scene)
+    return replace(asked, path="/trend-of-days", bodies=[body[:4] for body in asked.bodies])
 
 
 def wire(asked: Asked, host: str) -> list[str]:

@@ -1,5 +1,6 @@
 // PostGraphile behind Node's own HTTP server. CALLER_SETTINGS=on names the caller to PostgreSQL, as its documentation
 // does for row-level security; off leaves that out, which is faster.
+import cluster from 'node:cluster';
 import { createServer } from 'node:http';
 import { makePgService } from 'postgraphile/adaptors/pg';
 import { grafserv } from 'postgraphile/grafserv/node';
@@ -23,6 +24,15 @@ const preset = {
     },
   },
 };
-const server = createServer();
-await postgraphile(preset).createServ(grafserv).addTo(server);
-server.listen(0, '127.0.0.1', () => console.log(`listening at http://127.0.0.1:${server.address().port}`));
+const processes = Number(process.env.PROCESSES ?? 1);
+if (processes > 1 && cluster.isPrimary) {
+  for (let number = 0; number < processes; number += 1) cluster.fork();
+  process.on('SIGTERM', () => {
+    for (const worker of Object.values(cluster.workers)) worker.process.kill();
+    process.exit(0);
+  });
+} else {
+  const server = createServer();
+  await postgraphile(preset).createServ(grafserv).addTo(server);
+  server.listen(0, '127.0.0.1', () => console.log(`listening at http://127.0.0.1:${server.address().port}`));
+}

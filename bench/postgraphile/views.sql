@@ -78,7 +78,7 @@ $$;
 CREATE FUNCTION peer.trend(workspace uuid, first_day date, last_day date) RETURNS SETOF peer.trend_row
 LANGUAGE sql STABLE AS $$
   SELECT d.day, d.product, sum(d.credits)::bigint
-  FROM rollup_group_day AS d
+  FROM rollup_workspace_day AS d
   WHERE d.workspace_id = workspace AND d.day BETWEEN first_day AND last_day
   GROUP BY 1, 2
   ORDER BY 1, 2
@@ -86,11 +86,33 @@ $$;
 
 CREATE FUNCTION peer.top(workspace uuid, first_day date, last_day date, size integer) RETURNS SETOF peer.top_row
 LANGUAGE sql STABLE AS $$
+  -- Months from the first whole one on, with the days before it, and without those after the last day.
+  WITH months AS (
+    SELECT date_trunc('month', first_day + interval '1 month - 1 day')::date AS first,
+      (date_trunc('month', last_day) + interval '1 month')::date AS beyond
+  )
   SELECT u.id, u.name, t.credits
   FROM (
     SELECT d.user_id, sum(d.credits)::bigint AS credits
-    FROM rollup_user_day AS d
-    WHERE d.workspace_id = workspace AND d.day BETWEEN first_day AND last_day
+    FROM (
+      SELECT m.user_id, m.credits
+      FROM rollup_user_month AS m
+      WHERE m.workspace_id = workspace
+        AND m.month >= (SELECT first FROM months)
+        AND m.month < (SELECT beyond FROM months)
+      UNION ALL
+      SELECT d.user_id, d.credits
+      FROM rollup_user_day AS d
+      WHERE d.workspace_id = workspace
+        AND d.day >= first_day
+        AND d.day < (SELECT first FROM months)
+      UNION ALL
+      SELECT d.user_id, -d.credits
+      FROM rollup_user_day AS d
+      WHERE d.workspace_id = workspace
+        AND d.day > last_day
+        AND d.day < (SELECT beyond FROM months)
+    ) AS d
     GROUP BY 1
     ORDER BY 2 DESC, 1
     LIMIT size
