@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
@@ -15,6 +15,7 @@ from creditdesk.auth.principal import Principal, PrincipalKind
 from creditdesk.auth.roles import Role, permissions_of
 from creditdesk.auth.tokens import TokenVerifier, VerifiedToken
 from creditdesk.credits import directory
+from creditdesk.credits.controls import controls_version
 from creditdesk.credits.gathering import Gatherer
 from creditdesk.credits.permitted import Actor
 from creditdesk.db.connections import Database
@@ -33,6 +34,8 @@ class Found:
     principal: Principal
     as_of: int
     signed_in: directory.SignIn
+    expires_at: datetime | None = None
+    """When their token expires; who has a session may be signed in for longer."""
 
 
 class Authenticator:
@@ -45,6 +48,7 @@ class Authenticator:
         self._database = database
         # Mapping costs 40 us, which a remembered token need not pay again; it is forgotten along with the token.
         self._read: WeakKeyDictionary[VerifiedToken, Claims] = WeakKeyDictionary()
+        self._entered: WeakKeyDictionary[VerifiedToken, Found] = WeakKeyDictionary()
         # Many requests of one gateway arrive together with one token: they are looked up once, each after it arrived.
         self._sign_ins: Gatherer[_Asked, directory.SignIn | None] = Gatherer(self._signed_in)
 
@@ -55,6 +59,18 @@ class Authenticator:
         """
         token = await self.verified(authorization)
         return (await self.enter(token, since=since)).principal
+
+    async def caller_of(self, authorization: str | None) -> Found:
+        """Return who sent this header, as `principal_of` does; who is known is looked up anew only after a change.
+
+        Whatever changes who somebody is makes a new version of the workspace's controls, and the version in force is
+        asked for each time: by all who come at the same moment in one step.
+        """
+        token = await self.verified(authorization)
+        known = self._entered.get(token)
+        if known is None or known.as_of != await controls_version(self._database, known.principal.workspace.id):
+            known = self._entered[token] = replace(await self.enter(token), expires_at=moment_of(token.claims, "exp"))
+        return known
 
     async def verified(self, authorization: str | None) -> VerifiedToken:
         """Return the token of this header, or raise `Unauthenticated`, or `IssuerUnavailable`."""

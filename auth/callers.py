@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from creditdesk.auth.authenticate import Authenticator, bearer_token
+from creditdesk.auth.authenticate import Authenticator
 from creditdesk.auth.errors import CrossSite, NoToken
 from creditdesk.auth.origins import CSRF_HEADER, Origins
 from creditdesk.auth.principal import Principal
-from creditdesk.auth.refreshing import expiry_of
 from creditdesk.auth.sessions import Sessions
 from creditdesk.credits.sessions import SessionKey
 
@@ -26,6 +25,8 @@ class Caller:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     authorization: str | None = field(default=None, repr=False)
     session: SessionKey | None = None
+    as_of: int | None = None
+    """The version of the workspace's controls that was in force when they came, if it was looked at."""
 
 
 class Callers:
@@ -58,8 +59,8 @@ class Callers:
 
     async def caller_with(self, authorization: str | None) -> Caller:
         """Return who shows these credentials, which came some other way than in the headers."""
-        principal = await self._authenticator.principal_of(authorization)
-        return Caller(principal, expiry_of(bearer_token(authorization)), authorization=authorization)
+        found = await self._authenticator.caller_of(authorization)
+        return Caller(found.principal, found.expires_at, authorization=authorization, as_of=found.as_of)
 
     async def again(self, caller: Caller) -> Caller:
         """Return who the caller is by now, on a connection that stays open, or raise as `caller_of` does."""

@@ -1,6 +1,6 @@
 """Budgets as a caller may see them, many in a few statements: those of users, of groups, and of the workspace."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -20,21 +20,26 @@ from creditdesk.credits.controls import (
 from creditdesk.credits.limits import LimitScope, Shape
 from creditdesk.credits.periods import Cadence, period_of
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.db.connections import Connection
+from creditdesk.db.connections import Connection, Row
 
 _EVERYBODY_S = Shape(Cadence.MONTH)
 """What each user uses in a calendar month is a budget also where nobody set a limit."""
 
 
+Balances = Mapping[tuple[int, UUID], tuple[int, int]]
+"""What was used and what is held of the balances that the caller may read, by kind and scope."""
+
+RULES = ("controls_settings", "balance_kinds", "budget_limits", "budget_holders")
+"""The statements that read `BudgetRules`."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Rules:
-    """What limits the asked ones: settings and rules, the users with their own, what may be shown, and the balances."""
+class BudgetRules:
+    """What limits the asked ones: settings and rules, the users with their own, and what may be shown to the caller."""
 
     controls: Controls
     holders: tuple[Spender, ...]
     shown: frozenset[UUID]
-    balances: Mapping[tuple[int, UUID], tuple[int, int]]
-    """What was used and what is held of the balances that the caller may read, by kind and scope."""
 
 
 async def budgets_of_users(
@@ -45,12 +50,12 @@ async def budgets_of_users(
     Each has the users' own ones, and those of the home group and of the workspace that share a limit, as far as they
     bind the caller or the caller may see all of them. The one that binds is marked.
     """
-    rules = await _rules(conn, permitted, users=users, groups=(), now=now)
+    rules, balances = await _rules(conn, permitted, users=users, groups=(), now=now)
     found = {
-        holder.id: _in_use(controls_of(rules.controls, holder, permitted.workspace_id, now=now))
+        holder.id: in_use(controls_of(rules.controls, holder, permitted.workspace_id, now=now))
         for holder in rules.holders
     }
-    return _applied(permitted, rules, found, now=now)
+    return applied(permitted, rules, found, balances, now=now)
 
 
 async def budget_of_groups(
@@ -60,18 +65,18 @@ async def budget_of_groups(
 
     That is where they may see what the group uses, or where it is their own home group's.
     """
-    rules = await _rules(conn, permitted, users=(), groups=groups, now=now)
-    found = {id_: _in_use(_shared(rules.controls, LimitScope.GROUP, id_, now)) for id_ in groups}
-    budgets = _applied(permitted, rules, found, now=now)
-    return {id_: main for id_, applied in budgets.items() if (main := main_budget(applied, LimitScope.GROUP))}
+    rules, balances = await _rules(conn, permitted, users=(), groups=groups, now=now)
+    found = {id_: in_use(_shared(rules.controls, LimitScope.GROUP, id_, now)) for id_ in groups}
+    budgets = applied(permitted, rules, found, balances, now=now)
+    return {id_: main for id_, of_group in budgets.items() if (main := main_budget(of_group, LimitScope.GROUP))}
 
 
 async def budget_of_workspace(conn: Connection, permitted: PermittedScopes, *, now: datetime) -> Budget | None:
     """Return the budget for all usage that everybody shares, or None where none is set or the caller is nobody here."""
-    rules = await _rules(conn, permitted, users=(), groups=(), now=now)
+    rules, balances = await _rules(conn, permitted, users=(), groups=(), now=now)
     id_ = permitted.workspace_id
-    found = {id_: _in_use(_shared(rules.controls, LimitScope.WORKSPACE, id_, now))}
-    budgets = _applied(permitted, rules, found, now=now)
+    found = {id_: in_use(_shared(rules.controls, LimitScope.WORKSPACE, id_, now))}
+    budgets = applied(permitted, rules, found, balances, now=now)
     return main_budget(budgets[id_], LimitScope.WORKSPACE)
 
 
@@ -92,12 +97,12 @@ async def _rules(
     users: Collection[UUID],
     groups: Collection[UUID],
     now: datetime,
-) -> _Rules:
+) -> tuple[BudgetRules, Balances]:
     """Read what limits the visible ones of these users, their home groups and the workspace, or these groups.
 
     All of it in one message: for a single user most of the time is on the way.
     """
-    settings, kinds, limit_rows, balances, *more = await conn.several(
+    settings, kinds, limits, balances, *holders = await conn.several(
         "controls_settings",
         "balance_kinds",
         "budget_limits",
@@ -108,17 +113,22 @@ async def _rules(
         now_seconds=int(now.timestamp()),
         **scope_arguments(permitted),
     )
+    rules = rules_of(settings, kinds, limits, holders[0] if holders else ())
+    return rules, {(kind_id, scope_id): (used, held) for kind_id, scope_id, used, held in balances}
+
+
+def rules_of(
+    settings: Sequence[Row], kinds: Sequence[Row], limit_rows: Sequence[Row], holders: Sequence[Row]
+) -> BudgetRules:
+    """Return what the statements RULES read."""
     limits = by_scope([limit_of(row[:-1]) for row in limit_rows])
-    holders = (
-        Spender(id_, email, external_id, active, home, tuple(group_ids), limits.get(id_, ()))
-        for rows in more
-        for id_, email, external_id, active, home, group_ids in rows
-    )
-    return _Rules(
+    return BudgetRules(
         controls=replace(ruleless_controls(settings, kinds), limits=limits),
-        holders=tuple(holders),
+        holders=tuple(
+            Spender(id_, email, external_id, active, home, tuple(group_ids), limits.get(id_, ()))
+            for id_, email, external_id, active, home, group_ids in holders
+        ),
         shown=frozenset(row[0] for row in limit_rows if row[-1]),
-        balances={(kind_id, scope_id): (used, held) for kind_id, scope_id, used, held in balances},
     )
 
 
@@ -130,7 +140,8 @@ def _shared(controls: Controls, scope: LimitScope, id_: UUID, now: datetime) -> 
             yield shared_control(controls, kind, id_, period, now)
 
 
-def _in_use(controls: Iterator[Control]) -> list[Control]:
+def in_use(controls: Iterable[Control]) -> list[Control]:
+    """Return the controls that budgets are told of: where a rule is in force, and everybody's month."""
     return [control for control in controls if control.limit.source or _is_everybody_s(control.kind)]
 
 
@@ -138,15 +149,20 @@ def _is_everybody_s(kind: BalanceKind) -> bool:
     return kind.scope is LimitScope.USER and kind.shape == _EVERYBODY_S
 
 
-def _applied(
-    permitted: PermittedScopes, rules: _Rules, found: dict[UUID, list[Control]], *, now: datetime
+def applied(
+    permitted: PermittedScopes,
+    rules: BudgetRules,
+    found: Mapping[UUID, Sequence[Control]],
+    balances: Balances,
+    *,
+    now: datetime,
 ) -> dict[UUID, list[Budget]]:
     """Return the budgets that controls make with their balances; without a row nothing was used, nothing is held."""
     today = period_of(Cadence.DAY, now, zone=rules.controls.zone, anchors=()).first_day
     reading = Reading(rules.controls.near_percent, today, rules.shown)
 
     def standing(control: Control) -> Standing:
-        used, held = rules.balances.get((control.kind.id, control.scope_id), (0, 0))
+        used, held = balances.get((control.kind.id, control.scope_id), (0, 0))
         return Standing(control, used, held, whole=_sees_all_of(permitted, control))
 
     return {id_: budgets_of([standing(control) for control in controls], reading) for id_, controls in found.items()}

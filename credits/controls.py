@@ -26,7 +26,7 @@ from creditdesk.credits.limits import (
 )
 from creditdesk.credits.periods import BillingAnchor, Cadence, Period, period_of
 from creditdesk.credits.pricing import UnknownModel
-from creditdesk.db.connections import Connection, Row
+from creditdesk.db.connections import Connection, Database, DatabaseRole, Row, RowScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,13 @@ def limit_of(row: Row) -> Limit:
         reason=reason,
         version=version,
     )
+
+
+async def controls_version(database: Database, workspace_id: UUID) -> int | None:
+    """Return the version in force of what decides about spending, and of who may come in; None without a workspace."""
+    conn = database.reader(RowScope(DatabaseRole.ADMINISTRATOR, workspace_id))
+    rows = await conn.rows("controls_version", workspace_id=workspace_id)
+    return int(rows[0][0]) if rows else None
 
 
 async def load_controls(conn: Connection, workspace_id: UUID) -> Controls:

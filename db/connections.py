@@ -11,11 +11,13 @@ from uuid import UUID
 import psycopg
 from psycopg import errors as pg
 from psycopg import sql
+from psycopg.adapt import Transformer
 from psycopg.types.array import ListBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from creditdesk.db.errors import AmountOverflow, DatabaseError, DatabaseUnavailable, StatementTimeout
-from creditdesk.db.messages import Call, ServerConnection, read_in_one_message
+from creditdesk.db.messages import Call, Reading, ServerConnection, read_in_one_message, reading_of
+from creditdesk.db.rounds import Rounds
 from creditdesk.db.statements import Statement, all_statements
 
 Row = tuple[Any, ...]
@@ -41,7 +43,10 @@ class RowScope:
     workspace_slug: str | None = None
 
     def context(self) -> sql.Composed:
-        """Return the `SET LOCAL` statements, as text: `set_config` would not reach a distributed database's workers."""
+        """Return the `SET LOCAL` statements, as text: `set_config` would not reach a distributed database's workers.
+
+        What is not known is set to nothing, so that it is not what another context of the same transaction has set.
+        """
         settings = {
             "app.workspace_id": self.workspace_id,
             "app.user_id": self.user_id,
@@ -49,9 +54,8 @@ class RowScope:
         }
         parts = [sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.role.value))]
         parts += [
-            sql.SQL("SET LOCAL {} = {}").format(sql.SQL(name), sql.Literal(str(value)))
+            sql.SQL("SET LOCAL {} = {}").format(sql.SQL(name), sql.Literal("" if value is None else str(value)))
             for name, value in settings.items()
-            if value is not None
         ]
         return sql.SQL("; ").join(parts)
 
@@ -99,6 +103,7 @@ class Database:
         """Called with each statement's name before it runs: for metrics, and for tests that count."""
         self.change_observers: list[Callable[[UUID], None]] = []
         """Called with a workspace's id after something was committed that is in its outbox."""
+        self._rounds = Rounds(self._sent)
         self._pool = AsyncConnectionPool(
             dsn,
             connection_class=ServerConnection,
@@ -123,6 +128,7 @@ class Database:
         connection.prepared = set()
         # Batches are arrays of a thousand moments, ids and words: as text each element costs 2 to 15 times as much.
         connection.adapters.register_dumper(list, ListBinaryDumper)
+        connection.transformer = Transformer(connection)
         await psycopg.AsyncClientCursor(connection).execute(
             # Pages are in memory or on a disk that seeks for nothing: with the default of 4 a hundred users' days are
             # read by going through everybody's.
@@ -186,26 +192,30 @@ class Database:
                 return
 
     async def read(self, scope: RowScope, asked: Sequence[Call]) -> list[list[Row]]:
-        """Run reads: role, context and queries travel in one string, which is its own transaction."""
+        """Run reads: role, context and queries travel in one string, which is its own transaction.
+
+        Short ones share it with those of whoever reads at the same time.
+        """
         for statement, _ in asked:
             for observe in self.observers:
                 observe(statement.name)
+        reading = reading_of(scope.role.name.lower(), _context_text(scope), asked)
         try:
-            for attempt in range(self._attempts):
-                async with self._connection() as connection:
-                    try:
-                        found = await read_in_one_message(
-                            connection, asked, role=scope.role.name.lower(), context=_context_text(scope)
-                        )
-                    except psycopg.OperationalError:
-                        if not connection.broken or attempt + 1 == self._attempts:
-                            raise
-                        continue
-                if any(statement.is_told for statement, _ in asked):
-                    self._tell(scope)
-                return found
+            found = await self._rounds.ask(reading) if reading.is_short else (await self._sent([reading]))[0]
         except psycopg.Error as error:
             raise _translated(error) from error
+        if any(statement.is_told for statement, _ in asked):
+            self._tell(scope)
+        return found
+
+    async def _sent(self, readings: Sequence[Reading]) -> list[list[list[Row]]]:
+        for attempt in range(self._attempts):
+            async with self._connection() as connection:
+                try:
+                    return await read_in_one_message(connection, readings)
+                except psycopg.OperationalError:
+                    if not connection.broken or attempt + 1 == self._attempts:
+                        raise
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
     async def check(self) -> None:

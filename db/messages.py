@@ -1,11 +1,20 @@
-"""Several statements in one message: the fewest steps in which PostgreSQL answers under a role and its policies."""
+"""Several statements in one message: the fewest steps in which PostgreSQL answers under a role and its policies.
 
-from collections.abc import Sequence
+What several callers ask at the same time may share a message, each under its own role and context. Rows are read from
+what libpq has received, without a cursor: for small reads that, and its description of columns, was most of the time.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.abc import Transformer
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 from creditdesk.db.literals import literal
 from creditdesk.db.statements import AS_IT_SEES_FIT, Statement
@@ -14,51 +23,103 @@ Row = tuple[Any, ...]
 Call = tuple[Statement, dict[str, object]]
 """A statement and its parameters, among which there may be others."""
 
+MOST_CHARACTERS = 2_000
+"""Of the arguments of a reading that shares a message: those of a few users, not of a page of groups."""
+
+_SETS = (b"SET", None)
+_FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE)
+
 
 class ServerConnection(psycopg.AsyncConnection[Row]):
     """A pooled connection that knows which statements it has prepared, for which role."""
 
     prepared: set[tuple[str, str]]
+    transformer: Transformer
 
 
-async def read_in_one_message(
-    connection: ServerConnection, asked: Sequence[Call], *, role: str, context: str
-) -> list[list[Row]]:
-    """Run statements in one message, a transaction of its own, and return each one's rows.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one caller asks: statements with their arguments, under a role and the text that sets it and its context."""
 
-    `context` is the text that sets the transaction's role and settings. Each role has statements of its own: one that
-    two share would be planned again at every switch.
+    role: str
+    context: str
+    calls: tuple[tuple[Statement, str], ...]
+
+    @property
+    def is_short(self) -> bool:
+        """Tell whether it may share a message: it asks what is read by a few keys, and names only few."""
+        return (
+            all(statement.is_short for statement, _ in self.calls)
+            and sum(len(arguments) for _, arguments in self.calls) <= MOST_CHARACTERS
+        )
+
+
+def reading_of(role: str, context: str, asked: Sequence[Call]) -> Reading:
+    """Return a reading, whose arguments are written out."""
+    return Reading(role, context, tuple([(statement, _arguments(statement, given)) for statement, given in asked]))
+
+
+def _arguments(statement: Statement, given: dict[str, object]) -> str:
+    if not statement.parameters:
+        return ""
+    return f"({', '.join([literal(given[key]) for key in statement.parameters])})"
+
+
+async def read_in_one_message(connection: ServerConnection, readings: Sequence[Reading]) -> list[list[list[Row]]]:
+    """Run readings in one message, a transaction of its own, and return the rows of each one's statements.
+
+    Each role has statements of its own: one that two share would be planned again at every switch.
     """
     try:
-        return await _executed(connection, asked, role=role, context=context)
+        return await _read(connection, readings)
     except pg.InvalidSqlStatementName:
         # A rollback makes psycopg deallocate every statement of the session, ours among them.
         connection.prepared.clear()
-        return await _executed(connection, asked, role=role, context=context)
+        return await _read(connection, readings)
 
 
-async def _executed(connection: ServerConnection, asked: Sequence[Call], *, role: str, context: str) -> list[list[Row]]:
-    cursor = psycopg.AsyncClientCursor(connection)
-    message, plan = [context], AS_IT_SEES_FIT
-    for statement, parameters in asked:
-        name = f'"{statement.name}_{role}"'
-        if (statement.name, role) not in connection.prepared:
-            prepare = f"{context}; PREPARE {name} AS {statement.text}"
-            # It is there already where the request that prepared it was cancelled right then.
-            with suppress(pg.DuplicatePreparedStatement):
-                await cursor.execute(prepare.encode())
-            connection.prepared.add((statement.name, role))
-        arguments = ", ".join([literal(parameters[key], connection) for key in statement.parameters])
-        call = f"EXECUTE {name}({arguments})" if statement.parameters else f"EXECUTE {name}"
-        if statement.plan != plan:
-            plan = statement.plan
-            message.append(f"SET LOCAL plan_cache_mode = {plan}")
-        message.append(call)
-    await cursor.execute("; ".join(message).encode())
-    found: list[list[Row]] = []
-    more: bool | None = True
-    while more:
-        if cursor.statusmessage != "SET":
-            found.append(await cursor.fetchall() if cursor.description else [])
-        more = cursor.nextset()
-    return found
+async def _read(connection: ServerConnection, readings: Sequence[Reading]) -> list[list[list[Row]]]:
+    message, plan = [], AS_IT_SEES_FIT
+    for reading in readings:
+        # Every context sets all that any of them sets: nothing is left of whose turn was before.
+        message.append(reading.context)
+        for statement, arguments in reading.calls:
+            if (statement.name, reading.role) not in connection.prepared:
+                await _prepare(connection, reading, statement)
+            if statement.plan != plan:
+                plan = statement.plan
+                message.append(f"SET LOCAL plan_cache_mode = {plan}")
+            message.append(f"EXECUTE {_name(statement, reading.role)}{arguments}")
+    results = iter(await _sent(connection, "; ".join(message)))
+    return [[_rows(connection, _next(results)) for _ in reading.calls] for reading in readings]
+
+
+def _name(statement: Statement, role: str) -> str:
+    return f'"{statement.name}_{role}"'
+
+
+async def _prepare(connection: ServerConnection, reading: Reading, statement: Statement) -> None:
+    # It is there already where the request that prepared it was cancelled right then.
+    with suppress(pg.DuplicatePreparedStatement):
+        await _sent(connection, f"{reading.context}; PREPARE {_name(statement, reading.role)} AS {statement.text}")
+    connection.prepared.add((statement.name, reading.role))
+
+
+async def _sent(connection: ServerConnection, message: str) -> Sequence[PGresult]:
+    connection.pgconn.send_query(message.encode())
+    results: Sequence[PGresult] = await connection.wait(execute(connection.pgconn))
+    if not results or results[-1].status in _FAILED:
+        raise pg.error_from_result(results[-1]) if results else psycopg.OperationalError("the connection is lost")
+    return results
+
+
+def _next(results: Iterator[PGresult]) -> PGresult:
+    """Return what the next statement gave, past what only set something."""
+    return next(result for result in results if result.command_status not in _SETS)
+
+
+def _rows(connection: ServerConnection, result: PGresult) -> list[Row]:
+    if not result.ntuples:
+        return []
+    connection.transformer.set_pgresult(result)
+    return connection.transformer.load_rows(0, result.ntuples, tuple)

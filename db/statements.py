@@ -14,6 +14,7 @@ _INCLUDE = re.compile(r"^ *-- include (\w+)$", re.MULTILINE)
 _PLANS = {"plan: custom": "force_custom_plan", "plan: generic": "force_generic_plan"}
 AS_IT_SEES_FIT = "auto"
 _TELLS = "tells: outbox"
+_SHORT = "message: shared"
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -24,7 +25,8 @@ class Statement:
     `plan` is PostgreSQL's `plan_cache_mode` for it: with `-- plan: custom` above it, it is planned for its values each
     time, where one plan for all would be a bad one; with `-- plan: generic` it is planned once, where that plan is as
     good as any and planning takes longer than reading; otherwise as PostgreSQL sees fit. `is_told` says that it puts
-    what it changes into the outbox: `-- tells: outbox` above it.
+    what it changes into the outbox: `-- tells: outbox` above it. `is_short` says that it reads a few rows by their
+    keys, so that it may share a message with others': `-- message: shared` above it.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Statement:
     parameters: tuple[str, ...]
     plan: str
     is_told: bool
+    is_short: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
     body = _expanded(section.body, fragments)
     names = tuple(dict.fromkeys(_PARAMETER.findall(body)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", body)
-    purpose = " ".join(line for line in section.comments if line not in _PLANS and line != _TELLS)
+    marks = {*_PLANS, _TELLS, _SHORT}
+    purpose = " ".join(line for line in section.comments if line not in marks)
     return Statement(
         section.name,
         purpose,
@@ -72,6 +76,7 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
         names,
         plan=next((_PLANS[line] for line in section.comments if line in _PLANS), AS_IT_SEES_FIT),
         is_told=_TELLS in section.comments,
+        is_short=_SHORT in section.comments,
     )
 
 

@@ -101,6 +101,8 @@ class Answering:
         """Execute a query or a mutation that was admitted, and return the whole answer, in the time that there is."""
         # A mutation is brought to its end also for whoever hung up: they may ask again whether it was made.
         is_query = admitted.executor.operation.operation is OperationType.QUERY
+        if not is_query:
+            context.forget()  # what is known is of before the change
         work = self._result(admitted, context)
         try:
             result = await within(self._seconds, work, gone=gone if is_query else None)

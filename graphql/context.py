@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TypeAlias
 
 import strawberry
@@ -9,6 +10,7 @@ import strawberry
 from creditdesk.auth.policy import permitted_limits, permitted_scopes
 from creditdesk.auth.principal import Principal
 from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.own_accounts import OwnAccounts
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection, Database
 from creditdesk.graphql.live import Live
@@ -33,6 +35,9 @@ class Context:
     """Which limits the caller may read: a program may set everybody's without seeing anybody's spend."""
     limits_reader: Connection = field(init=False)
     """A connection for reads of limits."""
+    accounts: OwnAccounts | None = None
+    as_of: int | None = None
+    """The version of the workspace's controls that is in force, as long as what is known of the caller may be told."""
     allowance: Allowance | None = None
     """What the caller may still ask for, once this request is charged for."""
     loaders: Loaders = field(init=False)
@@ -43,11 +48,18 @@ class Context:
         self.reader = self.database.reader(self.permitted.row_scope)
         self.limits_permitted = permitted_limits(self.principal)
         self.limits_reader = self.database.reader(self.limits_permitted.row_scope)
-        self.forget()
+        self._load(self.accounts, self.as_of)
 
     def forget(self) -> None:
         """Read again what was read before: for whoever has changed something."""
-        self.loaders = Loaders(self.reader, self.permitted, (self.limits_reader, self.limits_permitted), self.now)
+        self._load()
+
+    def _load(self, accounts: OwnAccounts | None = None, as_of: int | None = None) -> None:
+        own = None
+        if accounts is not None and as_of is not None and self.permitted.user_id is not None:
+            own = partial(accounts.account, self.reader, self.permitted, as_of=as_of)
+        limits = (self.limits_reader, self.limits_permitted)
+        self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=own)
 
     def renew(self, now: datetime) -> None:
         """Be at a later moment: each event of a subscription is read anew."""

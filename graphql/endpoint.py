@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 from creditdesk.auth.authenticate import www_authenticate
 from creditdesk.auth.callers import Caller, Callers
 from creditdesk.auth.errors import CrossSite, IssuerUnavailable, Unauthenticated
-from creditdesk.auth.principal import Principal
 from creditdesk.credits.errors import CreditError
 from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.own_accounts import OwnAccounts
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseUnavailable
 from creditdesk.graphql.answering import READ, READ_OR_CHANGE, Answer, Answering, refusal
@@ -54,6 +54,7 @@ class GraphQLEndpoint:
     ) -> None:
         self._database = database
         self._desk = desk
+        self._accounts = OwnAccounts()
         self._callers = callers
         self._answering = answering
         self._max_body_bytes = max_body_bytes
@@ -97,7 +98,7 @@ class GraphQLEndpoint:
         if media_type is None and request.method in METHODS:
             raise malformed(f"The answer is of type {JSON} or {GRAPHQL_RESPONSE}: accept one of them.", 406)
         asked = await self._asked(request, headers, READ, READ_OR_CHANGE)
-        context = self._context(asked.caller.principal)
+        context = self._context(asked.caller)
         return await self._answering.answer(asked.request, context, asked.allowed, gone=_gone(request))
 
     async def _asked(
@@ -124,8 +125,15 @@ class GraphQLEndpoint:
         headers += caller.headers  # of whatever is answered from here on, errors too
         return caller
 
-    def _context(self, principal: Principal) -> Context:
-        return Context(database=self._database, desk=self._desk, principal=principal, now=datetime.now(UTC))
+    def _context(self, caller: Caller) -> Context:
+        return Context(
+            database=self._database,
+            desk=self._desk,
+            principal=caller.principal,
+            now=datetime.now(UTC),
+            accounts=self._accounts,
+            as_of=caller.as_of,
+        )
 
     async def _json_body(self, request: Request) -> bytes:
         if not is_json(request.headers.getlist("content-type")):

@@ -26,6 +26,7 @@ from creditdesk.credits import (
 from creditdesk.credits.budget_rules import Budget
 from creditdesk.credits.forecasts import Forecast
 from creditdesk.credits.limits import Limit, LimitScope
+from creditdesk.credits.own_accounts import OwnAccount
 from creditdesk.credits.people import Order, Page, UserFilter, Window
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.pricing import RateCard
@@ -40,6 +41,9 @@ Question = TypeVar("Question", bound=Hashable)
 Subject = TypeVar("Subject", bound=Hashable)
 Answer = TypeVar("Answer")
 Loading = TypeVar("Loading")
+
+Own = Callable[[], Awaitable[OwnAccount]]
+"""Returns what is known of the caller's own user."""
 
 UsersQuestion = tuple[bool, UserFilter, Order, Window]
 RequestsQuestion = tuple[LimitScope, RequestFilter, Window]
@@ -131,14 +135,26 @@ class _Reads:
     """
 
     def __init__(
-        self, conn: Connection, permitted: PermittedScopes, limits: tuple[Connection, PermittedScopes], now: datetime
+        self,
+        conn: Connection,
+        permitted: PermittedScopes,
+        limits: tuple[Connection, PermittedScopes],
+        now: datetime,
+        own: Own | None,
     ) -> None:
+        self._own = own
         self._conn = conn
         self._permitted = permitted
         self._of_limits = limits
         self._now = now
 
+    async def _account(self, ids: list[UUID]) -> OwnAccount | None:
+        """Return what is known of the caller, where nobody else is asked for."""
+        return await self._own() if self._own is not None and ids == [self._permitted.user_id] else None
+
     async def users(self, ids: list[UUID]) -> list[people.User | None]:
+        if (account := await self._account(ids)) is not None:
+            return [account.user]
         found = await people.users_by_id(self._conn, self._permitted, ids)
         return [found.get(id_) for id_ in ids]
 
@@ -161,6 +177,8 @@ class _Reads:
         return [found.get(id_) for id_ in ids]
 
     async def budgets_of_users(self, ids: list[UUID]) -> list[list[Budget]]:
+        if (account := await self._account(ids)) is not None:
+            return [await account.budgets(self._conn, now=self._now)]
         found = await budgets.budgets_of_users(self._conn, self._permitted, ids, now=self._now)
         return [found.get(id_, []) for id_ in ids]
 
@@ -261,9 +279,14 @@ class Loaders:
     _series = _Made(lambda reads: _Grouped(reads.series_of))
 
     def __init__(
-        self, conn: Connection, permitted: PermittedScopes, limits: tuple[Connection, PermittedScopes], now: datetime
+        self,
+        conn: Connection,
+        permitted: PermittedScopes,
+        limits: tuple[Connection, PermittedScopes],
+        now: datetime,
+        own: Own | None = None,
     ) -> None:
-        self.reads = _Reads(conn, permitted, limits, now)
+        self.reads = _Reads(conn, permitted, limits, now, own)
 
     async def breakdown(self, query: UsageQuery, cell: Cell) -> Breakdown:
         """Return one cell's breakdown."""

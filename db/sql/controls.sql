@@ -12,6 +12,14 @@ SET controls_version = s.controls_version + 1
 FROM alone
 WHERE s.workspace_id = %(workspace_id)s::uuid;
 
+-- name: controls_version
+-- plan: generic
+-- message: shared
+-- The version of what decides about spending, and of who may come in: what is known as of it is still so.
+SELECT s.controls_version
+FROM workspace_settings AS s
+WHERE s.workspace_id = %(workspace_id)s::uuid;
+
 -- name: controls_settings
 -- plan: generic
 -- The settings that decide about spending. Read first: what is read after it is of this version, or of a later one.
@@ -78,6 +86,8 @@ ORDER BY u.id
 LIMIT %(most)s::integer;
 
 -- name: balances
+-- plan: generic
+-- message: shared
 -- What was used of the named balances, and what is held now; those that are not there hold nothing.
 SELECT k.nth, b.used, held_now(b.held, %(now_seconds)s::bigint)
 FROM unnest(%(kinds)s::integer[], %(scopes)s::uuid[], %(first_days)s::date[])

@@ -69,6 +69,7 @@ AND (
 
 -- name: users_by_id
 -- plan: generic
+-- message: shared
 -- The visible ones of these users.
 SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version
 FROM app_user AS u

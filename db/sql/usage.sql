@@ -252,6 +252,7 @@ ORDER BY s.nth, s.place, s.bucket
 
 -- name: usage_breakdown_of_users
 -- plan: generic
+-- message: shared
 -- Break users' usage over whole days down by any of charged group, product and model; by none gives totals.
 WITH
   -- include usage_asked

@@ -28,7 +28,7 @@ def server(module_database: FreshDatabase) -> Iterator[psycopg.Connection]:
 
 def read(server: psycopg.Connection, value: object, type_: str) -> Any:
     """Return what PostgreSQL takes a value for that is written into a statement."""
-    found = server.execute(f"SELECT {literal(value, server)}::{type_}".encode()).fetchone()  # type: ignore[arg-type]
+    found = server.execute(f"SELECT {literal(value)}::{type_}".encode()).fetchone()
     assert found is not None
     return found[0]
 
