@@ -29,9 +29,6 @@ _EVERYBODY_S = Shape(Cadence.MONTH)
 Balances = Mapping[tuple[int, UUID], tuple[int, int]]
 """What was used and what is held of the balances that the caller may read, by kind and scope."""
 
-RULES = ("controls_settings", "balance_kinds", "budget_limits", "budget_holders")
-"""The statements that read `BudgetRules`."""
-
 
 @dataclass(frozen=True, slots=True)
 class BudgetRules:
@@ -120,7 +117,7 @@ async def _rules(
 def rules_of(
     settings: Sequence[Row], kinds: Sequence[Row], limit_rows: Sequence[Row], holders: Sequence[Row]
 ) -> BudgetRules:
-    """Return what the statements RULES read."""
+    """Return what `controls_settings`, `balance_kinds`, `budget_limits` and `budget_holders` read."""
     limits = by_scope([limit_of(row[:-1]) for row in limit_rows])
     return BudgetRules(
         controls=replace(ruleless_controls(settings, kinds), limits=limits),

@@ -1,87 +1,123 @@
-"""What is known of the people who ask about themselves, for as long as the version that it is of is in force.
+"""What is known of people who ask about themselves, for as long as the version that it is of is in force.
 
 Nearly all that somebody is told of their own budget changes seldom: who they are, what limits them. It is read as they
-may read it, remembered, and dropped when the version of the workspace's controls has moved; what was used and what is
-held is read each time.
+may read it, remembered, and read again once the version of the workspace's controls has moved; what was used and what
+is held is read each time.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from creditdesk.credits.budget_rules import Budget
-from creditdesk.credits.budgets import RULES, BudgetRules, applied, in_use, rules_of, scope_arguments
+from creditdesk.credits.budgets import BudgetRules, applied, in_use, rules_of, scope_arguments
 from creditdesk.credits.controls import Control, controls_of
-from creditdesk.credits.people import User, user_of
+from creditdesk.credits.people import User, users_by_id
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection
 
 MOST_KEPT = 5_000
 
-
-@dataclass(slots=True)
-class OwnAccount:
-    """Somebody's own user and what limits them, as of a version, as they may see it."""
-
-    permitted: PermittedScopes
-    as_of: int
-    user: User | None
-    rules: BudgetRules
-    controls: Sequence[Control] = ()
-    until: datetime | None = None
-    """Up to when these controls are the ones that apply: a period ends, a rule begins or expires."""
-
-    async def budgets(self, conn: Connection, *, now: datetime) -> list[Budget]:
-        """Return every budget that applies to them: the same as `budgets_of_users`, of which only balances are read."""
-        if not self.rules.holders:
-            return []
-        [holder] = self.rules.holders
-        if self.until is None or self.until <= now:
-            self._apply(now)
-        rows = await conn.rows(
-            "balances",
-            workspace_id=self.permitted.workspace_id,
-            kinds=[one.kind.id for one in self.controls],
-            scopes=[one.scope_id for one in self.controls],
-            first_days=[one.period.first_day for one in self.controls],
-            now_seconds=int(now.timestamp()),
-        )
-        named = [(one.kind.id, one.scope_id) for one in self.controls]
-        balances = {named[nth - 1]: (used, held) for nth, used, held in rows}
-        return applied(self.permitted, self.rules, {holder.id: self.controls}, balances, now=now)[holder.id]
-
-    def _apply(self, now: datetime) -> None:
-        [holder] = self.rules.holders
-        every = list(controls_of(self.rules.controls, holder, self.permitted.workspace_id, now=now))
-        self.controls = in_use(every)
-        changes = [moment for one in every for moment in (one.period.end, one.limit.changes_at) if moment]
-        self.until = min(changes, default=None)
+Known = TypeVar("Known")
 
 
-class OwnAccounts:
-    """Remembers the accounts of those who came last: one for each process."""
+class _Kept(Generic[Known]):
+    """What was read for those who came last, each with the version that was in force before it was read.
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[PermittedScopes, OwnAccount] = OrderedDict()
+    It is of that version, or of a later one: whoever comes after a change finds a later version in force.
+    """
 
-    async def account(self, conn: Connection, permitted: PermittedScopes, *, as_of: int) -> OwnAccount:
-        """Return the account of the user whom these scopes name, as of the version in force or a later one."""
-        known = self._kept.get(permitted)
-        if known is None or known.as_of != as_of:
-            known = self._kept[permitted] = await _read(conn, permitted)
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-        else:
+    def __init__(self, read: Callable[[Connection, PermittedScopes], Awaitable[Known]]) -> None:
+        self._read = read
+        self._kept: OrderedDict[PermittedScopes, tuple[int, Known]] = OrderedDict()
+
+    async def get(self, conn: Connection, permitted: PermittedScopes, as_of: int) -> Known:
+        kept = self._kept.get(permitted)
+        if kept is not None and kept[0] == as_of:
             self._kept.move_to_end(permitted)
+            return kept[1]
+        known = await self._read(conn, permitted)
+        self._kept[permitted] = (as_of, known)
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
         return known
 
 
-async def _read(conn: Connection, permitted: PermittedScopes) -> OwnAccount:
-    own = [permitted.user_id]
-    # The version comes first: what is read after it is of this version, or of a later one.
-    *rules, users = await conn.several(
-        *RULES, "users_by_id", users=own, groups=[], ids=own, **scope_arguments(permitted)
+@dataclass(slots=True)
+class _Limits:
+    """What limits somebody, and the controls that it makes up to a moment: a period ends, a rule begins or expires."""
+
+    rules: BudgetRules
+    controls: Sequence[Control] = ()
+    until: datetime | None = None
+
+
+class OwnAccounts:
+    """What a process knows of people and of what limits them."""
+
+    def __init__(self) -> None:
+        self._users: _Kept[User | None] = _Kept(_read_user)
+        self._limits: _Kept[_Limits] = _Kept(_read_limits)
+
+    def of(self, conn: Connection, permitted: PermittedScopes, *, as_of: int) -> "OwnAccount":
+        """Return the account of the user whom these scopes name; the version `as_of` was found in force just now."""
+        return OwnAccount(self._users, self._limits, conn, permitted, as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccount:
+    """One request's view of its caller's own user."""
+
+    users: _Kept[User | None]
+    limits: _Kept[_Limits]
+    conn: Connection
+    permitted: PermittedScopes
+    as_of: int
+
+    async def user(self) -> User | None:
+        """Return the user: the same as `users_by_id`."""
+        return await self.users.get(self.conn, self.permitted, self.as_of)
+
+    async def budgets(self, *, now: datetime) -> list[Budget]:
+        """Return every budget that applies to them: the same as `budgets_of_users`, of which only balances are read."""
+        permitted = self.permitted
+        limits = await self.limits.get(self.conn, permitted, self.as_of)
+        if not limits.rules.holders:
+            return []
+        [holder] = limits.rules.holders
+        if limits.until is None or limits.until <= now:
+            every = list(controls_of(limits.rules.controls, holder, permitted.workspace_id, now=now))
+            changes = [moment for one in every for moment in (one.period.end, one.limit.changes_at) if moment]
+            limits.controls, limits.until = in_use(every), min(changes, default=None)
+        controls = limits.controls
+        rows = await self.conn.rows(
+            "balances",
+            workspace_id=permitted.workspace_id,
+            kinds=[one.kind.id for one in controls],
+            scopes=[one.scope_id for one in controls],
+            first_days=[one.period.first_day for one in controls],
+            now_seconds=int(now.timestamp()),
+        )
+        named = [(one.kind.id, one.scope_id) for one in controls]
+        balances = {named[nth - 1]: (used, held) for nth, used, held in rows}
+        return applied(permitted, limits.rules, {holder.id: controls}, balances, now=now)[holder.id]
+
+
+async def _read_user(conn: Connection, permitted: PermittedScopes) -> User | None:
+    assert permitted.user_id is not None  # noqa: S101 - whose account it is
+    return (await users_by_id(conn, permitted, [permitted.user_id])).get(permitted.user_id)
+
+
+async def _read_limits(conn: Connection, permitted: PermittedScopes) -> _Limits:
+    rows = await conn.several(
+        "controls_settings",
+        "balance_kinds",
+        "budget_limits",
+        "budget_holders",
+        users=[permitted.user_id],
+        groups=[],
+        **scope_arguments(permitted),
     )
-    read = rules_of(*rules)
-    return OwnAccount(permitted, read.controls.version, user_of(users[0]) if users else None, read)
+    return _Limits(rules_of(*rows))

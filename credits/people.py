@@ -106,8 +106,7 @@ def _scope(permitted: PermittedScopes) -> dict[str, object]:
     }
 
 
-def user_of(row: Row) -> User:
-    """Return the user that a row of `users_by_id` holds."""
+def _user(row: Row) -> User:
     user_id, display_name, email, external_id, kind, active, home_group_id, version = row
     return User(user_id, display_name, email, external_id, UserKind[kind], active, home_group_id, version)
 
@@ -115,7 +114,7 @@ def user_of(row: Row) -> User:
 async def users_by_id(conn: Connection, permitted: PermittedScopes, ids: Collection[UUID]) -> dict[UUID, User]:
     """Return those of the users that the caller may see."""
     rows = await conn.rows("users_by_id", ids=list(ids), **_scope(permitted))
-    return {row[0]: user_of(row) for row in rows}
+    return {row[0]: _user(row) for row in rows}
 
 
 async def user_by_address(
@@ -124,7 +123,7 @@ async def user_by_address(
     """Return the user with this e-mail address or external id, where the caller may see them."""
     lowered = email.lower() if email is not None else None
     rows = await conn.rows("users_by_address", email=lowered, external_id=external_id, **_scope(permitted))
-    return user_of(rows[0]) if rows else None
+    return _user(rows[0]) if rows else None
 
 
 async def groups_by_id(conn: Connection, permitted: PermittedScopes, ids: Collection[UUID]) -> dict[UUID, Group]:
@@ -209,7 +208,7 @@ async def users_pages(
     )
     found: list[list[tuple[User, Position]]] = [[] for _ in groups]
     for nth, *user, number, name in rows:
-        found[nth - 1].append((user_of(tuple(user)), Position(number, name, user[0])))
+        found[nth - 1].append((_user(tuple(user)), Position(number, name, user[0])))
     return [_page(items, window) for items in found]
 
 

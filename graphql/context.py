@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import TypeAlias
 
 import strawberry
@@ -57,7 +56,7 @@ class Context:
     def _load(self, accounts: OwnAccounts | None = None, as_of: int | None = None) -> None:
         own = None
         if accounts is not None and as_of is not None and self.permitted.user_id is not None:
-            own = partial(accounts.account, self.reader, self.permitted, as_of=as_of)
+            own = accounts.of(self.reader, self.permitted, as_of=as_of)
         limits = (self.limits_reader, self.limits_permitted)
         self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=own)
 

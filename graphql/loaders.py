@@ -42,9 +42,7 @@ Subject = TypeVar("Subject", bound=Hashable)
 Answer = TypeVar("Answer")
 Loading = TypeVar("Loading")
 
-Own = Callable[[], Awaitable[OwnAccount]]
-"""Returns what is known of the caller's own user."""
-
+_OfLimits = tuple[Connection, PermittedScopes]
 UsersQuestion = tuple[bool, UserFilter, Order, Window]
 RequestsQuestion = tuple[LimitScope, RequestFilter, Window]
 
@@ -135,12 +133,7 @@ class _Reads:
     """
 
     def __init__(
-        self,
-        conn: Connection,
-        permitted: PermittedScopes,
-        limits: tuple[Connection, PermittedScopes],
-        now: datetime,
-        own: Own | None,
+        self, conn: Connection, permitted: PermittedScopes, limits: _OfLimits, now: datetime, own: OwnAccount | None
     ) -> None:
         self._own = own
         self._conn = conn
@@ -148,13 +141,13 @@ class _Reads:
         self._of_limits = limits
         self._now = now
 
-    async def _account(self, ids: list[UUID]) -> OwnAccount | None:
+    def _own_account(self, ids: list[UUID]) -> OwnAccount | None:
         """Return what is known of the caller, where nobody else is asked for."""
-        return await self._own() if self._own is not None and ids == [self._permitted.user_id] else None
+        return self._own if ids == [self._permitted.user_id] else None
 
     async def users(self, ids: list[UUID]) -> list[people.User | None]:
-        if (account := await self._account(ids)) is not None:
-            return [account.user]
+        if (own := self._own_account(ids)) is not None:
+            return [await own.user()]
         found = await people.users_by_id(self._conn, self._permitted, ids)
         return [found.get(id_) for id_ in ids]
 
@@ -177,8 +170,8 @@ class _Reads:
         return [found.get(id_) for id_ in ids]
 
     async def budgets_of_users(self, ids: list[UUID]) -> list[list[Budget]]:
-        if (account := await self._account(ids)) is not None:
-            return [await account.budgets(self._conn, now=self._now)]
+        if (own := self._own_account(ids)) is not None:
+            return [await own.budgets(now=self._now)]
         found = await budgets.budgets_of_users(self._conn, self._permitted, ids, now=self._now)
         return [found.get(id_, []) for id_ in ids]
 
@@ -282,9 +275,9 @@ class Loaders:
         self,
         conn: Connection,
         permitted: PermittedScopes,
-        limits: tuple[Connection, PermittedScopes],
+        limits: _OfLimits,
         now: datetime,
-        own: Own | None = None,
+        own: OwnAccount | None = None,
     ) -> None:
         self.reads = _Reads(conn, permitted, limits, now, own)
 

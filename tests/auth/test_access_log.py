@@ -164,13 +164,13 @@ def test_a_program_signs_in_as_well_and_who_has_no_user_does(server: Server) -> 
     ]
 
 
-def test_a_sign_in_that_was_said_costs_no_statement(server: Server) -> None:
+def test_a_sign_in_that_was_said_costs_a_look_at_the_version_and_no_other_statement(server: Server) -> None:
     token = server.token("mo")
     server.post(token)
     ran: list[str] = []
     server.database.observers.append(ran.append)
     server.post(token)
-    assert ran == ["user_of_identity"]
+    assert ran == ["controls_version"]
 
 
 def test_whoever_is_refused_is_in_the_trail_and_how_often_is_said_when_the_minute_is_over(server: Server) -> None:
