@@ -581,6 +581,8 @@ class World:
                         sql.Identifier(table), sql.Identifier("kept", table)
                     )
                 )
+            # As every change of people does: a server knows by it that what it remembers is over.
+            connection.execute("UPDATE workspace_settings SET controls_version = controls_version + 1")
 
     def row_counts(self) -> dict[str, int]:
         """Return how many rows every table has: what a denied call does not change."""

@@ -1,0 +1,80 @@
+"""What a server remembers of people who ask about themselves is what it would read, after each kind of change."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from support.databases import FreshDatabase
+from support.world import World, another_endpoint, group_id, shown_id, user_id, world_of
+
+BUDGET = "limit { ... on LimitedTo { amount } } used held remaining overBy binding product period { start end }"
+OWN = f"""{{ viewer {{ user {{ id displayName email homeGroup {{ slug }} version
+  budget {{ {BUDGET} source {{ id version }} }} budgets {{ {BUDGET} candidates {{ id version }} }} }} }} }}"""
+CALLERS = ("MEMBER", "GROUP_MANAGER", "OWNER")
+MO = {"id": shown_id("User", user_id("mo"))}
+RESEARCH = {"id": shown_id("Group", group_id("research"))}
+CHANGES: list[tuple[str, dict[str, Any]]] = [
+    ("setLimit", {"target": {"user": MO}, "value": {"amount": "4321"}}),
+    ("setLimit", {"target": {"user": MO}, "cadence": "DAY", "value": {"amount": "0.5"}}),
+    ("setLimit", {"target": {"workspace": True}, "cadence": "WEEK", "product": "chat", "value": {"amount": "77"}}),
+    ("updateUser", {"user": MO, "displayName": "Mo the Second"}),
+    ("setHomeGroup", {"user": MO, "group": None}),
+    ("removeGroupMembers", {"group": RESEARCH, "users": [MO]}),
+    (
+        "placeHold",
+        {"source": "gateway", "id": "own-1", "user": MO, "product": "chat", "model": "large", "amount": "0.25"},
+    ),
+]
+TYPES = {"removeGroupMembers": "GroupMembersInput"}
+
+
+@pytest.fixture(scope="module")
+def world(module_database: FreshDatabase) -> Iterator[World]:
+    with world_of(module_database) as filled:
+        yield filled
+
+
+async def elsewhere(world: World, caller: str) -> Any:
+    """Return what a caller is told by a server that remembers nothing of anybody."""
+    transport = httpx.ASGITransport(another_endpoint(world.database, world.site))
+    async with httpx.AsyncClient(transport=transport, base_url="http://second") as http:
+        response = await http.post("/", json={"query": OWN}, headers=world.headers(caller))
+        return response.json()["data"]["viewer"]["user"]
+
+
+def told(world: World) -> list[Any]:
+    """Return what several callers are told of themselves, which is what they are told elsewhere."""
+    remembered = [world.ask(caller, OWN)["viewer"]["user"] for caller in CALLERS]
+    assert remembered == [world.run(elsewhere(world, caller)) for caller in CALLERS]
+    return remembered
+
+
+@pytest.mark.parametrize(("field", "values"), CHANGES, ids=[f"{nth}-{field}" for nth, (field, _) in enumerate(CHANGES)])
+def test_after_each_kind_of_change_somebody_is_told_what_is_so(
+    world: World, field: str, values: dict[str, Any]
+) -> None:
+    before = told(world)
+    type_ = TYPES.get(field, f"{field[0].upper()}{field[1:]}Input")
+    caller = "WRITER" if field == "placeHold" else "OWNER"
+    query = f"mutation($input: {type_}!) {{ {field}(input: $input) {{ __typename ... on UserError {{ message }} }} }}"
+    answer = world.ask(caller, query, input=values)[field]
+    assert "message" not in answer, answer
+    assert told(world)[0] != before[0]
+
+
+def test_once_somebody_is_known_only_the_version_and_what_is_used_and_held_are_read(world: World) -> None:
+    query = "{ viewer { user { displayName budget { used held } } } }"
+    world.ask("MEMBER", query)
+    ran: list[str] = []
+    world.database.observers.append(ran.append)
+    world.ask("MEMBER", query)
+    world.database.observers.remove(ran.append)
+    assert ran == ["controls_version", "balances"]
+
+
+def test_everybody_is_told_of_themselves_though_they_ask_at_the_same_moment(world: World) -> None:
+    answers = world.ask_together([(caller, OWN, {}) for caller in CALLERS * 10])
+    shown = [answer["data"]["viewer"]["user"]["id"] for answer in answers]
+    assert shown == [shown_id("User", user_id(name)) for name in ("mo", "gina", "olga")] * 10
