@@ -5,7 +5,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeGuard, cast
 
 import orjson
-from graphql import ExecutionResult, Executor, GraphQLError, OperationDefinitionNode, OperationType
+from graphql import (
+    ExecutionResult,
+    Executor,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    default_field_resolver,
+    default_type_resolver,
+)
 from strawberry.execution import optimized_is_awaitable
 
 from creditdesk.auth.principal import Principal
@@ -22,6 +30,7 @@ from creditdesk.graphql.prepared import Documents, PreparedDocument
 from creditdesk.graphql.protection.deadline import within
 from creditdesk.graphql.schema import core_schema, schema
 from creditdesk.graphql.stored_documents import StoredDocuments, console_documents
+from creditdesk.graphql.variables import read_variables
 
 LONGEST_SECONDS = 30.0
 
@@ -204,22 +213,26 @@ def _not_this_way(kind: OperationType, allowed: frozenset[OperationType]) -> Ref
 def _executor(
     prepared: PreparedDocument, operation: OperationDefinitionNode, request: GraphQLRequest, context: Context
 ) -> Executor[Any]:
-    assert prepared.document is not None  # noqa: S101 - it has no errors
     try:
-        built = schema.execution_context_class.build(
-            core_schema(),
-            prepared.document,
-            context_value=context,
-            raw_variable_values=dict(request.variables or {}),
-            operation_name=operation.name.value if operation.name is not None else None,
-            is_awaitable=cast("IsAwaitable", optimized_is_awaitable),
-            hide_suggestions=True,
-        )
+        variables = read_variables(prepared.variables(core_schema(), operation), request.variables or {})
     except RecursionError as error:
-        built = [GraphQLError("The variables are nested too deeply.", original_error=error)]
-    if isinstance(built, list):
-        raise RequestErrors(built, ErrorCode.INVALID_INPUT)
-    return built
+        variables = [GraphQLError("The variables are nested too deeply.", original_error=error)]
+    if isinstance(variables, list):
+        raise RequestErrors(variables, ErrorCode.INVALID_INPUT)
+    return schema.execution_context_class(
+        schema=core_schema(),
+        fragment_definitions={name: fragment.definition for name, fragment in prepared.fragments.items()},
+        fragments=prepared.fragments,
+        root_value=None,
+        context_value=context,
+        operation=operation,
+        variable_values=variables,
+        field_resolver=default_field_resolver,
+        type_resolver=default_type_resolver,
+        subscribe_field_resolver=default_field_resolver,
+        is_awaitable=cast("IsAwaitable", optimized_is_awaitable),
+        hide_suggestions=True,
+    )
 
 
 def _forbidden(result: ExecutionResult) -> list[str]:

@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import ASTValidationRule, DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
+from graphql import (
+    ASTValidationRule,
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    parse,
+)
+from graphql.execution.collect_fields import FragmentDetails
 
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.incoming import RefusedError, malformed
@@ -13,6 +22,7 @@ from creditdesk.graphql.protection.limits import STANDARD, TRUSTED, DocumentLimi
 from creditdesk.graphql.protection.rules import rules_of, validated
 from creditdesk.graphql.protection.shape import look
 from creditdesk.graphql.protection.text import check_text, check_variables
+from creditdesk.graphql.variables import Variable, variables_of
 
 MOST_REMEMBERED = 512
 MOST_CHARACTERS_REMEMBERED = 262_144
@@ -27,6 +37,8 @@ class PreparedDocument:
     document: DocumentNode | None
     errors: Sequence[GraphQLError]
     operations: tuple[OperationDefinitionNode, ...] = ()
+    fragments: dict[str, FragmentDetails] = field(default_factory=dict)
+    """As the executor takes them, by their names."""
     found: dict[object, Any] = field(default_factory=dict)
     """What others find out about the document once and use for each request, under keys of their own."""
 
@@ -43,6 +55,14 @@ class PreparedDocument:
             if operation.name is not None and operation.name.value == name:
                 return operation
         raise malformed("The document has no operation of that name.", 200)
+
+    def variables(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> tuple[Variable, ...]:
+        """Return the variables that one of the operations declares."""
+        key = (Variable, id(operation))
+        if key not in self.found:
+            self.found[key] = variables_of(schema, operation)
+        found: tuple[Variable, ...] = self.found[key]
+        return found
 
 
 class Documents:
@@ -98,7 +118,12 @@ class Documents:
             return PreparedDocument(None, (error,))
         errors = look(document, limits) or validated(self._schema, document, rules, limits.errors)
         operations = tuple(node for node in document.definitions if isinstance(node, OperationDefinitionNode))
-        return PreparedDocument(document, tuple(errors), operations)
+        fragments = {
+            node.name.value: FragmentDetails(node)
+            for node in document.definitions
+            if isinstance(node, FragmentDefinitionNode)
+        }
+        return PreparedDocument(document, tuple(errors), operations, fragments)
 
     def _remember(self, text: str, prepared: PreparedDocument) -> None:
         if len(text) > LONGEST_REMEMBERED:

@@ -89,8 +89,9 @@ WORST = {
     "lines-and-errors": body_of("{viewer{" + "\n" * 4900 + " ".join(f"u{number}" for number in range(900)) + "}}"),
     "ids": body_of("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=["a"] * 50_000),
     "empty-events": body_of(RECORD, input={"events": [{}] * 2000}),
-    # Reading events is linear in them, and most of the work of recording them: here a batch ends within the time.
-    "bad-last-event": body_of(RECORD, input={"events": [*([EVENT] * 499), EVENT | {"credits": "x"}]}),
+    "bad-last-event": body_of(RECORD, input={"events": [*([EVENT] * 1999), EVENT | {"credits": "x"}]}),
+    "bad-events": body_of(RECORD, input={"events": [EVENT | {"credits": "x"}] * 1900}),
+    "unknown-field-beside-events": body_of(RECORD, input={"nothing": 1, "events": [EVENT] * 1999}),
     "lists": b'{"query": "{x}", "variables": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
 }  # fmt: skip
 

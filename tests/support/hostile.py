@@ -26,6 +26,15 @@ DIRECTIVES = ("", "", "", "@include(if: true)", "@skip(if: $b)", "@a @a", "@a(b:
 MOST_CHARACTERS = 262_144
 
 
+class Body(bytes):
+    """A body, of which only the ends are shown where it is found to hurt."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes: {bytes(self[:1500])!r} ... {bytes(self[-300:])!r}>"
+
+
 def any_document(*, circles: bool = True) -> st.SearchStrategy[str]:
     """Return documents that can be parsed, and mostly are not valid: their fragments call one another as it comes.
 
@@ -140,7 +149,7 @@ def _with_aliases(text: str) -> str:
     return first + "".join(f"a{number}: {other}" for number, other in enumerate(others))
 
 
-def any_hostile_request() -> st.SearchStrategy[bytes]:
+def any_hostile_request() -> st.SearchStrategy[Body]:
     """Return bodies of at most 256 KiB: a unit many times over in some surroundings, fragments, and large variables."""
     units = [
         " viewer{subject}", " subject", " a%:subject", " u%", " x", " users(first:1){totalCount}", " ...f%", " ...f0",
@@ -154,6 +163,8 @@ def any_hostile_request() -> st.SearchStrategy[bytes]:
         ("query(", "){x}"), ("{nodes(ids:[", "]){id}}"), ("{workspace(by:{", "}){id}}"), ("{node(id:1", "){id}}"),
         ("{viewer", "{subject}}"), ("", ""), ('{node(id:"', '"){id}}'), ('{node(id:"""', '"""){id}}'),
         ("{node(id:", "){id}}"), ("{...f0} ", ""), ("#", "{x}"),
+        ("mutation($input:RecordUsageInput!){recordUsage(input:$input){__typename", "}}"),
+        ("mutation($input:SyncDirectoryInput!){syncDirectory(input:$input){__typename", "}}"),
     ]  # fmt: skip
     counts = st.sampled_from([1, 3, 20, 50, 90, 160, 240, 320, 480, 960, 1500, 5000, 30_000, 260_000])
 
@@ -199,13 +210,33 @@ def _large_variables() -> st.SearchStrategy[dict[str, object] | None]:
     lists = st.builds(
         lambda one, count: [one] * count, st.sampled_from(leaves), st.sampled_from([1, 100, 1000, 2000, 60_000])
     )
-    return st.none() | st.builds(lambda name, value: {name: value}, st.sampled_from(["n", "ids", "input"]), lists)
+    plain = st.builds(lambda name, value: {name: value}, st.sampled_from(["n", "ids", "input"]), lists)
+    return st.none() | plain | _large_batches()
 
 
-def _body(document: str, variables: dict[str, object] | None) -> bytes:
+def _large_batches() -> st.SearchStrategy[dict[str, object]]:
+    """Return batches for inputs that take long lists: most items in order, and some that are not, wherever they are."""
+    event = {"source": "a", "id": "1", "at": "2026-06-01T12:00:00Z", "user": {"id": "a"}, "product": "c", "model": "l"}
+    full = event | {"credits": "1", "tier": "x", "tags": {"a": "b"}, "inputTokens": "1", "user": {"email": "a"}}
+    person: dict[str, object] = {"displayName": "a", "externalId": "a", "groups": ["a"] * 20}
+    wrong: list[object] = [{}, None, 1, event | {"credits": "x"}, event | {"z": 1}, event | {"user": {}}, {"a": {}}]
+
+    counts = st.sampled_from([1, 19, 100, 400, 800, 1000, 1500, 2000])
+    in_order = st.builds(lambda item, count: [item] * count, st.sampled_from([event, full, person]), counts)
+    not_in_order = st.builds(lambda item, count: [item] * count, st.sampled_from(wrong), counts)
+    return st.builds(
+        lambda field, items, others, beside: {"input": {field: items + others} | beside},
+        st.sampled_from(["events", "users"]),
+        in_order,
+        not_in_order,
+        st.sampled_from([{}, {}, {"nothing": 1}]),
+    )
+
+
+def _body(document: str, variables: dict[str, object] | None) -> Body:
     """Return a body of JSON, without the variables where it would be too long with them."""
     for given in (variables, None):
         body = json.dumps({"query": document, "variables": given}, ensure_ascii=False).encode("utf-8", "replace")
         if len(body) <= MOST_CHARACTERS:
-            return body
-    return json.dumps({"query": document[: MOST_CHARACTERS // 8]}).encode()
+            return Body(body)
+    return Body(json.dumps({"query": document[: MOST_CHARACTERS // 12 - 4]}).encode())

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,23 @@ import uvicorn
 
 PATIENCE_SECONDS = 60
 COMMAND = (sys.executable, "-c", "import sys; from creditdesk.app.cli import main; sys.exit(main())")
+
+COUNTING_COMMAND = (
+    sys.executable,
+    "-c",
+    """
+import gc, signal, sys
+from creditdesk.app.cli import main
+
+def count(*_):
+    gc.collect()
+    print("blocks in use:", sys.getallocatedblocks(), file=sys.stderr, flush=True)
+
+signal.signal(signal.SIGUSR1, count)
+sys.exit(main())
+""",
+)
+"""The same, and it says on SIGUSR1 how many blocks of memory its objects take: at least one each."""
 
 
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -74,6 +91,14 @@ class RunningProcess:
         except httpx.TransportError:
             return False
 
+    def blocks_in_use(self) -> int:
+        """Return how much a server that counts holds: only what is reachable, whatever the allocator keeps."""
+        pattern = r"blocks in use: (\d+)\n"
+        said = len(re.findall(pattern, self.logged()))
+        self.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: len(re.findall(pattern, self.logged())) > said, "counted")
+        return int(re.findall(pattern, self.logged())[-1])
+
     def end(self, by: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal to this process alone, and return its exit code."""
         if self.process.poll() is None:
@@ -82,13 +107,13 @@ class RunningProcess:
 
 
 @contextmanager
-def running(*arguments: str, **settings: str) -> Iterator[RunningProcess]:
+def running(*arguments: str, command: Sequence[str] = COMMAND, **settings: str) -> Iterator[RunningProcess]:
     """Start `creditdesk` on a free port and wait until it answers; it is ended with the block."""
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory) / "log"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [*command, *arguments],
                 env=clean_environment({"CREDITDESK_PORT": "0"} | settings),
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
