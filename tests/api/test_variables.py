@@ -105,6 +105,9 @@ def test_variables_are_read_as_the_library_reads_them(question: tuple[str, dict[
         assert list(ours.coerced) == list(theirs.coerced)
         assert ours.sources.keys() == theirs.sources.keys()
         assert [one.value for one in ours.sources.values()] == [one.value for one in theirs.sources.values()]
+    elif len(ours) > MOST_ERRORS:
+        # Those of Strawberry are some of them, so there is room for fewer of the library's.
+        assert told(ours[:-1]) == told(theirs)[: len(told(ours[:-1]))]
     elif any(map(is_strawberrys, theirs)):
         # That ends the library's reading. We go on, and say where it was.
         assert told(ours)[: len(told(theirs))] == told(theirs)
