@@ -2,13 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-from graphql import OperationDefinitionNode
+from typing import TypeAlias
 
 from creditdesk.graphql.context import Context
 from creditdesk.graphql.incoming import GraphQLRequest
-from creditdesk.graphql.prepared import PreparedDocument
+from creditdesk.graphql.known_operations import Operation
 
 Extensions: TypeAlias = Mapping[str, object]
 
@@ -18,10 +16,7 @@ class Admission:
     """An operation whose document fits the schema and whose variables fit the operation, about to be executed."""
 
     request: GraphQLRequest
-    prepared: PreparedDocument
-    operation: OperationDefinitionNode
-    variables: Mapping[str, Any]
-    """As the resolvers will get them: coerced, with their defaults."""
+    operation: Operation
     context: Context
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias, TypeGuard, cast
 
 import orjson
@@ -9,7 +10,6 @@ from graphql import (
     ExecutionResult,
     Executor,
     GraphQLError,
-    OperationDefinitionNode,
     OperationType,
     default_field_resolver,
     default_type_resolver,
@@ -26,11 +26,11 @@ from creditdesk.graphql.errors import shown_error
 from creditdesk.graphql.execution.executor import Asked, PlannedExecutor
 from creditdesk.graphql.guards import permitting
 from creditdesk.graphql.incoming import GraphQLRequest, RefusedError, malformed
-from creditdesk.graphql.prepared import Documents, PreparedDocument
+from creditdesk.graphql.known_operations import InvalidVariables, Operation, Operations
+from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.protection.deadline import within
 from creditdesk.graphql.schema import core_schema, schema
 from creditdesk.graphql.stored_documents import StoredDocuments, console_documents
-from creditdesk.graphql.variables import read_variables
 
 LONGEST_SECONDS = 30.0
 
@@ -53,13 +53,18 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Admitted:
     """An operation that is executed next."""
 
-    executor: Executor[Any]
+    operation: Operation
     extensions: Extensions
-    prepared: PreparedDocument
+    context: Context
+
+    @cached_property
+    def executor(self) -> Executor[Any]:
+        """The library's own executor of it: for what no plan leads to."""
+        return _executor(self.operation, self.context)
 
 
 class Answering:
@@ -81,6 +86,7 @@ class Answering:
         self._charging = charging or Charging(core_schema(), documents.limits)
         self._stored = stored or StoredDocuments(console_documents().values())
         self._checks = checks
+        self._operations = Operations()
         self._plans = plans
         self._seconds = seconds
         self._denied = denied
@@ -109,10 +115,10 @@ class Answering:
     ) -> Answer:
         """Execute a query or a mutation that was admitted, and return the whole answer, in the time that there is."""
         # A mutation is brought to its end also for whoever hung up: they may ask again whether it was made.
-        is_query = admitted.executor.operation.operation is OperationType.QUERY
+        is_query = admitted.operation.is_query
         if not is_query:
             context.forget()  # what is known is of before the change
-        work = self._result(admitted, context)
+        work = self._result(admitted)
         try:
             result = await within(self._seconds, work, gone=gone if is_query else None)
         except TimeoutError as error:
@@ -122,24 +128,25 @@ class Answering:
             self._denied(context.principal, " ".join(fields))
         return shown_result(result, admitted.extensions)
 
-    async def _result(self, admitted: Admitted, context: Context) -> ExecutionResult:
-        written = await self._followed(admitted.executor, admitted.prepared, context)
+    async def _result(self, admitted: Admitted) -> ExecutionResult:
+        written = await self._followed(admitted.operation, admitted.context)
         if written is None:
-            return await _executed(admitted.executor)
+            return await _executed(admitted)
         return ExecutionResult(cast("dict[str, Any]", orjson.Fragment(written)))  # it goes into the answer as it is
 
-    async def _followed(self, executor: Executor[Any], prepared: PreparedDocument, context: Context) -> str | None:
+    async def _followed(self, operation: Operation, context: Context) -> str | None:
         """Return the data that a plan leads to, as JSON, or None where the stock executor has to make it."""
-        if self._plans is None or prepared.document is None:
+        if self._plans is None or operation.prepared.document is None:
             return None
         asked = Asked(
-            document=prepared.document,
-            operation=executor.operation,
-            variables=executor.variable_values,
+            document=operation.prepared.document,
+            operation=operation.node,
+            variables=operation.variables,
             context=context,
             permissions=context.principal.permissions,
             permits=permitting(context.principal),
-            found=prepared.found,
+            found=operation.prepared.found,
+            arguments=operation.found,
         )
         return await self._plans.written(asked)
 
@@ -151,28 +158,32 @@ class Answering:
         self._charging.look_in(context.principal)
         text = self._stored.text_of(request, context.principal)
         try:
-            admission, executor = self._ready(text, request, context, allowed)
+            operation = self._ready(text, request, allowed)
         except (RequestErrors, RefusedError):
             self._charging.charge_refused(context.principal)
             raise
+        admission = Admission(request, operation, context)
         extensions = dict(await self._charging.charge(admission))
         for check in self._checks:
             extensions |= await check(admission) or {}
-        return Admitted(executor, extensions, admission.prepared)
+        return Admitted(operation, extensions, context)
 
-    def _ready(
-        self, text: str, request: GraphQLRequest, context: Context, allowed: frozenset[OperationType]
-    ) -> tuple[Admission, Executor[Any]]:
+    def _ready(self, text: str, request: GraphQLRequest, allowed: frozenset[OperationType]) -> Operation:
         prepared = self._documents.prepare(text)
         if prepared.errors:
             raise RequestErrors(prepared.errors, ErrorCode.GRAPHQL_VALIDATION_FAILED)
         self._stored.keep(request)
-        operation = prepared.operation(request.operation_name)
-        if operation.operation not in allowed:
-            raise _not_this_way(operation.operation, allowed)
-        self._documents.check_variables(request.variables)
-        executor = _executor(prepared, operation, request, context)
-        return Admission(request, prepared, operation, executor.variable_values.coerced, context), executor
+        node = prepared.operation(request.operation_name)
+        if node.operation not in allowed:
+            raise _not_this_way(node.operation, allowed)
+        key, operation = self._operations.remembered(node, request.variables)
+        if operation is None:
+            self._documents.check_variables(request.variables)
+            try:
+                operation = self._operations.read(prepared, node, request.variables, key=key)
+            except InvalidVariables as error:
+                raise RequestErrors(error.errors, ErrorCode.INVALID_INPUT) from error
+        return operation
 
 
 class RequestErrors(Exception):  # noqa: N818 - several of them
@@ -210,23 +221,16 @@ def _not_this_way(kind: OperationType, allowed: frozenset[OperationType]) -> Ref
     return malformed(f"A {kind.value} is not answered this way.")
 
 
-def _executor(
-    prepared: PreparedDocument, operation: OperationDefinitionNode, request: GraphQLRequest, context: Context
-) -> Executor[Any]:
-    try:
-        variables = read_variables(prepared.variables(core_schema(), operation), request.variables or {})
-    except RecursionError as error:
-        variables = [GraphQLError("The variables are nested too deeply.", original_error=error)]
-    if isinstance(variables, list):
-        raise RequestErrors(variables, ErrorCode.INVALID_INPUT)
+def _executor(operation: Operation, context: Context) -> Executor[Any]:
+    fragments = operation.prepared.fragments
     return schema.execution_context_class(
         schema=core_schema(),
-        fragment_definitions={name: fragment.definition for name, fragment in prepared.fragments.items()},
-        fragments=prepared.fragments,
+        fragment_definitions={name: fragment.definition for name, fragment in fragments.items()},
+        fragments=fragments,
         root_value=None,
         context_value=context,
-        operation=operation,
-        variable_values=variables,
+        operation=operation.node,
+        variable_values=operation.variables,
         field_resolver=default_field_resolver,
         type_resolver=default_type_resolver,
         subscribe_field_resolver=default_field_resolver,
@@ -246,9 +250,9 @@ def _forbidden(result: ExecutionResult) -> list[str]:
     )
 
 
-async def _executed(executor: Executor[Any]) -> ExecutionResult:
+async def _executed(admitted: Admitted) -> ExecutionResult:
     try:
-        result = executor.execute_operation()
+        result = admitted.executor.execute_operation()
         if optimized_is_awaitable(result):
             result = await cast("Awaitable[ExecutionResult]", result)
     except Exception as error:  # noqa: BLE001 - shown_error tells what is expected, and masks and logs what is not

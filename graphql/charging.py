@@ -10,6 +10,7 @@ from creditdesk.auth.principal import Principal
 from creditdesk.graphql.admission import Admission, Extensions
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.incoming import RefusedError
+from creditdesk.graphql.known_operations import Operation
 from creditdesk.graphql.protection.allowance import Allowance
 from creditdesk.graphql.protection.bucket import Buckets, Charge
 from creditdesk.graphql.protection.cost import CostPlan, cost_plan
@@ -66,7 +67,7 @@ class Charging:
 
     async def charge(self, admission: Admission) -> Extensions:
         """Charge for an operation, and say so in its answer; raise RefusedError where that is too much."""
-        cost = self._cost(admission)
+        cost = self._cost(admission.operation)
         if cost > self.most_cost:
             message = f"The operation would cost {cost}: {self.most_cost} at most. Ask for fewer items at once."
             raise QueryTooComplexError(message, {"cost": {"requested": cost, "maximum": self.most_cost}})
@@ -78,14 +79,20 @@ class Charging:
         told = {"requested": cost, "maximum": self.most_cost, "remaining": charge.remaining, "limit": charge.capacity}
         return {"cost": told}
 
-    def _cost(self, admission: Admission) -> int:
-        found, key = admission.prepared.found, (CostPlan, admission.operation.name and admission.operation.name.value)
-        if key not in found:
-            assert admission.prepared.document is not None  # noqa: S101 - it is about to be executed
+    def _cost(self, operation: Operation) -> int:
+        cost = operation.found.get(Charging)
+        if cost is None:
+            cost = operation.found[Charging] = self._plan(operation).cost(operation.variables.coerced)
+        return int(cost)
+
+    def _plan(self, operation: Operation) -> CostPlan:
+        found, node = operation.prepared.found, operation.node
+        plan = found.get((CostPlan, id(node)))
+        if not isinstance(plan, CostPlan):
+            assert operation.prepared.document is not None  # noqa: S101 - it is about to be executed
             sizes = _sizes(self._schema)
-            found[key] = cost_plan(self._schema, sizes, admission.prepared.document, admission.operation)
-        plan: CostPlan = found[key]
-        return plan.cost(admission.variables)
+            plan = found[CostPlan, id(node)] = cost_plan(self._schema, sizes, operation.prepared.document, node)
+        return plan
 
 
 @cache

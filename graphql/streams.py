@@ -62,7 +62,7 @@ class Streams:
         )
         try:
             admitted = await self._answering.admitted(request, context, allowed)
-            if admitted.executor.operation.operation is not OperationType.SUBSCRIPTION:
+            if admitted.operation.node.operation is not OperationType.SUBSCRIPTION:
                 yield await self._answering.executed(admitted, context)
                 return
             with self.subscribers.subscribed(principal):

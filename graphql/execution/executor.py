@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import strawberry
 from graphql import DocumentNode, FragmentDefinitionNode, OperationDefinitionNode
@@ -32,8 +33,9 @@ class Outcome(Enum):
 class Asked:
     """An operation of a valid document, with its variables, for one caller.
 
-    `found` is where plans are kept: it lives as long as the document. `permits` tells whether a field's extension lets
-    the caller pass, which depends on `permissions` alone.
+    `found` is where plans are kept: it lives as long as the document. `arguments` is where the arguments of its fields
+    are kept, for all who ask with the same variables. `permits` tells whether a field's extension lets the caller pass,
+    which depends on `permissions` alone.
     """
 
     document: DocumentNode
@@ -43,6 +45,7 @@ class Asked:
     permissions: Hashable
     permits: Callable[[object], bool]
     found: MutableMapping[object, object]
+    arguments: MutableMapping[object, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -83,7 +86,12 @@ class PlannedExecutor:
             plan = self._plan(plans, asked)
             if plan is not None:
                 run = Run(
-                    self._schema, plan, fragments=plans.fragments, variables=asked.variables, context=asked.context
+                    self._schema,
+                    plan,
+                    fragments=plans.fragments,
+                    variables=asked.variables,
+                    context=asked.context,
+                    arguments=asked.arguments,
                 )
                 written, outcome = await run.written(), Outcome.FOLLOWED
         except Exception:  # noqa: BLE001 - whatever it is, the stock executor meets it as well, and tells it

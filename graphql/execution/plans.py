@@ -11,10 +11,10 @@ planned, so nothing happens twice.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from graphql import FieldNode, GraphQLField, GraphQLObjectType, OperationDefinitionNode
+from graphql import FieldNode, GraphQLField, GraphQLObjectType, GraphQLResolveInfo, OperationDefinitionNode
 
 Writer: TypeAlias = Callable[[Any, Any], str]
 """From an object, and the run, to what the answer says of it, as JSON."""
@@ -100,3 +100,5 @@ class Plan:
     """All fields with a resolver: a run works out their arguments once each."""
     source: str
     """The generated code, for people."""
+    infos: dict[int, GraphQLResolveInfo[Any]] = field(default_factory=dict)
+    """What resolvers of calls are told that is the same in all runs."""

@@ -1,7 +1,7 @@
 """Following a plan: read branch by branch, each for all the objects that it is asked of, then written in one go."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import strawberry
@@ -18,6 +18,7 @@ async def _gathered(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
 
 
 _HELPERS = GraphQLResolveInfoHelpers(gather=_gathered, track=lambda _: None)
+_UNKNOWN = VariableValues({}, {})
 _NOTHING: Iterator[Any] = iter(())
 _END = object()
 
@@ -35,13 +36,15 @@ class Run:
         fragments: Mapping[str, FragmentDefinitionNode],
         variables: VariableValues,
         context: object,
+        arguments: MutableMapping[object, Any],
     ) -> None:
+        """`arguments` is where those of fields are kept for all runs of these variables."""
         self._schema = schema
         self._plan = plan
         self._fragments = fragments
         self._variables = variables
         self._context = context
-        self._arguments: dict[int, Mapping[str, Any]] = {}
+        self._arguments = arguments
         self._infos: dict[int, strawberry.Info[Any, Any]] = {}
         self.waiting: list[list[Any]] = [[] for _ in plan.branches]
         self.found: list[Iterator[Any]] = [_NOTHING] * len(plan.branches)
@@ -111,9 +114,11 @@ class Run:
         """Return a field's arguments: the same for all objects that it is asked of."""
         if call.constant is not None:
             return call.constant
-        found = self._arguments.get(call.number)
+        # Plans of one operation for other permissions have the field as well, under another number.
+        key = (id(call.nodes[0]), id(call.field))
+        found: Mapping[str, Any] | None = self._arguments.get(key)
         if found is None:
-            found = self._arguments[call.number] = arguments_of(
+            found = self._arguments[key] = arguments_of(
                 self._schema, call.field, call.nodes[0], call.definition, self._variables
             )
         return found
@@ -122,21 +127,28 @@ class Run:
         """Return what a resolver is told of the execution. Its path is the field alone: many are asked for at once."""
         found = self._infos.get(call.number)
         if found is None:
-            raw = GraphQLResolveInfo(
-                field_name=call.nodes[0].name.value,
-                field_nodes=list(call.nodes),
-                return_type=call.field.type,
-                parent_type=call.parent,
-                path=Path(None, call.nodes[0].name.value, call.parent.name),
-                schema=self._schema._schema,  # noqa: SLF001 - Strawberry has no public way to the schema that it executes
-                fragments=dict(self._fragments),
-                root_value=None,
-                operation=self._plan.operation,
-                variable_values=self._variables,
-                context=self._context,
-                is_awaitable=is_awaitable,
-                abort_signal=None,
-                async_helpers=_HELPERS,
-            )
+            plain = self._plan.infos.get(call.number)
+            if plain is None:
+                plain = self._plan.infos[call.number] = self._plain_info(call)
+            raw = plain._replace(variable_values=self._variables, context=self._context)
             found = self._infos[call.number] = self._schema.config.info_class(_raw_info=raw, _field=call.definition)
         return found
+
+    def _plain_info(self, call: Call) -> GraphQLResolveInfo[Any]:
+        """Return what is the same for all runs."""
+        return GraphQLResolveInfo(
+            field_name=call.nodes[0].name.value,
+            field_nodes=list(call.nodes),
+            return_type=call.field.type,
+            parent_type=call.parent,
+            path=Path(None, call.nodes[0].name.value, call.parent.name),
+            schema=self._schema._schema,  # noqa: SLF001 - Strawberry has no public way to the schema that it executes
+            fragments=dict(self._fragments),
+            root_value=None,
+            operation=self._plan.operation,
+            variable_values=_UNKNOWN,
+            context=None,
+            is_awaitable=is_awaitable,
+            abort_signal=None,
+            async_helpers=_HELPERS,
+        )
