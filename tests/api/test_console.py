@@ -1,7 +1,7 @@
-"""The documents of a console: they fit the schema, and what each costs the database is known exactly."""
+"""The documents of a console: they fit the schema, and what each takes of the database and costs its caller is known."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from graphql import FragmentDefinitionNode, OperationDefinitionNode, parse
@@ -9,6 +9,8 @@ from graphql import FragmentDefinitionNode, OperationDefinitionNode, parse
 from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.schema import core_schema
 from creditdesk.graphql.stored_documents import console_documents
+from support.talking import talking, until, watcher_count, with_feed
+from support.using import use
 from support.world import World, group_id, shown_id, user_id
 
 DOCUMENTS = console_documents()
@@ -17,24 +19,48 @@ LONGEST_LINE = 70
 ANY_STATE = {"states": ["PENDING", "APPROVED", "DENIED", "CANCELLED", "EXPIRED"]}
 GROUP = {"id": shown_id("Group", group_id("research"))}
 
-# Of queries: who asks, with which variables, and how many statements that takes.
-QUERIES: dict[tuple[str, str], tuple[dict[str, Any], int]] = {
-    ("Viewer", "OWNER"): ({}, 1),
-    ("Dashboard", "OWNER"): ({}, 11),
-    ("Breakdown", "OWNER"): ({}, 4),
-    ("Breakdown", "MEMBER"): ({}, 4),
-    ("OwnBalance", "OWNER"): ({}, 12),
-    ("OwnBalance", "MEMBER"): ({}, 12),
-    ("People", "OWNER"): ({}, 9),
-    ("People", "GROUP_MANAGER"): ({}, 9),
-    ("Group", "OWNER"): (GROUP, 16),
-    ("Group", "GROUP_MANAGER"): (GROUP, 16),
-    ("RequestQueue", "OWNER"): (ANY_STATE, 9),
-    ("RequestQueue", "GROUP_MANAGER"): (ANY_STATE, 9),
-    ("Limits", "OWNER"): ({}, 4),
-    ("Audit", "OWNER"): ({}, 5),
+
+class Budget(NamedTuple):
+    """What a document takes: how many statements, and what its caller is charged."""
+
+    statements: int
+    cost: int
+
+
+# Of queries: who asks, and with which variables.
+QUERIES: dict[tuple[str, str], tuple[dict[str, Any], Budget]] = {
+    ("Viewer", "OWNER"): ({}, Budget(0, 3)),
+    ("Dashboard", "OWNER"): ({}, Budget(11, 553)),
+    ("Breakdown", "OWNER"): ({}, Budget(4, 72)),
+    ("Breakdown", "MEMBER"): ({}, Budget(4, 72)),
+    ("OwnBalance", "OWNER"): ({}, Budget(7, 561)),
+    ("OwnBalance", "MEMBER"): ({}, Budget(7, 561)),
+    ("People", "OWNER"): ({}, Budget(9, 155)),
+    ("People", "GROUP_MANAGER"): ({}, Budget(9, 155)),
+    ("Group", "OWNER"): (GROUP, Budget(16, 108)),
+    ("Group", "GROUP_MANAGER"): (GROUP, Budget(16, 108)),
+    ("RequestQueue", "OWNER"): (ANY_STATE, Budget(9, 180)),
+    ("RequestQueue", "GROUP_MANAGER"): (ANY_STATE, Budget(9, 180)),
+    ("Limits", "OWNER"): ({}, Budget(4, 255)),
+    ("Audit", "OWNER"): ({}, Budget(5, 1305)),
 }
-CHANGES = {"SetLimit": 11, "AskForCredits": 14, "ApproveRequest": 18, "DenyRequest": 4, "RemoveLimit": 8}
+CHANGES = {
+    "SetLimit": Budget(11, 13),
+    "AskForCredits": Budget(14, 12),
+    "ApproveRequest": Budget(18, 14),
+    "DenyRequest": Budget(4, 12),
+    "RemoveLimit": Budget(8, 11),
+}
+# Of subscriptions: who watches, and what it takes to tell them of a change, the process's own look at it included.
+WATCHED = {"BudgetChanged": ("MEMBER", Budget(8, 4)), "RequestChanged": ("ADMIN", Budget(4, 2))}
+
+
+def asked(world: World, caller: str, name: str, variables: dict[str, Any]) -> tuple[dict[str, Any], Budget]:
+    """Return what a document of the console is answered, and what that took."""
+    with world.statements() as ran:
+        answer = world.run(world.posting(caller, DOCUMENTS[name], variables)).json()
+    assert "errors" not in answer, answer
+    return answer["data"], Budget(len(ran), answer["extensions"]["cost"]["requested"])
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -56,44 +82,68 @@ def test_it_fits_the_schema_and_the_limits_on_documents(name: str) -> None:
 
 
 def test_every_document_has_a_budget() -> None:
-    told = {"BudgetChanged", "RequestChanged"}
-    assert set(DOCUMENTS) == {name for name, _ in QUERIES} | set(CHANGES) | told
+    assert set(DOCUMENTS) == {name for name, _ in QUERIES} | set(CHANGES) | set(WATCHED)
 
 
 @pytest.mark.parametrize(("name", "caller"), QUERIES)
-def test_a_query_of_the_console_takes_exactly_so_many_statements(world: World, name: str, caller: str) -> None:
+def test_a_query_of_the_console_takes_and_costs_exactly_so_much(world: World, name: str, caller: str) -> None:
     variables, budget = QUERIES[name, caller]
-    world.ask(caller, DOCUMENTS[name], **variables)
-    with world.statements() as ran:
-        world.ask(caller, DOCUMENTS[name], **variables)
-    assert len(ran) == budget, ran
+    asked(world, caller, name, variables)
+    assert asked(world, caller, name, variables)[1] == budget
 
 
 def test_a_page_of_people_takes_as_many_statements_whatever_its_size(world: World) -> None:
-    counts = []
-    for first in (1, 3, 100):
-        with world.statements() as ran:
-            world.ask("OWNER", DOCUMENTS["People"], first=first)
-        counts.append(len(ran))
-    assert counts == [QUERIES["People", "OWNER"][1]] * 3
+    counts = [asked(world, "OWNER", "People", {"first": first})[1].statements for first in (1, 3, 100)]
+    assert counts == [QUERIES["People", "OWNER"][1].statements] * 3
 
 
-def test_a_change_of_the_console_takes_exactly_so_many_statements(world: World) -> None:
-    taken: dict[str, list[str]] = {}
+def test_a_change_of_the_console_takes_and_costs_exactly_so_much(world: World) -> None:
+    taken: dict[str, Budget] = {}
 
     def changed(name: str, caller: str, **given: Any) -> dict[str, Any]:
-        with world.statements() as ran:
-            answer = world.ask(caller, DOCUMENTS[name], input=given)
-        taken[name] = ran
+        answer, taken[name] = asked(world, caller, name, {"input": given})
         [result] = answer.values()
         assert result["__typename"].endswith("Success"), result
         return dict(result)
 
     user = {"user": {"id": shown_id("User", user_id("mo"))}}
     limit = changed("SetLimit", "ADMIN", target=user, value={"amount": "500"}, cadence="DAY")["limit"]
-    asked = changed("AskForCredits", "MEMBER", amount="5", reason="A launch.", cadence="DAY")["request"]
-    changed("DenyRequest", "ADMIN", id=asked["id"], note="Not now.")
-    asked = changed("AskForCredits", "MEMBER", amount="6", reason="A launch.", cadence="DAY")["request"]
-    changed("ApproveRequest", "ADMIN", id=asked["id"])
+    request = changed("AskForCredits", "MEMBER", amount="5", reason="A launch.", cadence="DAY")["request"]
+    changed("DenyRequest", "ADMIN", id=request["id"], note="Not now.")
+    request = changed("AskForCredits", "MEMBER", amount="6", reason="A launch.", cadence="DAY")["request"]
+    changed("ApproveRequest", "ADMIN", id=request["id"])
     changed("RemoveLimit", "ADMIN", id=limit["id"], expectedVersion=limit["version"])
-    assert {name: len(ran) for name, ran in taken.items()} == CHANGES, taken
+    assert taken == CHANGES
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_telling_the_console_of_a_change_takes_and_costs_exactly_so_much(world: World, name: str) -> None:
+    caller, budget = WATCHED[name]
+    at_once = 0
+    if name == "BudgetChanged":
+        budgets = world.ask(caller, "{ viewer { user { budgets { scope { __typename } } } } }")["viewer"]["user"][
+            "budgets"
+        ]
+        at_once = sum(budget["scope"]["__typename"] == "User" for budget in budgets)
+
+    async def talk() -> tuple[list[str], int]:
+        async with talking(world, caller) as client:
+            client.subscribe("1", DOCUMENTS[name])
+            for _ in range(at_once):
+                await client.data("1")
+            await until(lambda: watcher_count(world) == 1)
+            await change()
+            # It is told a moment later: by then the change itself has run its statements.
+            with world.statements() as ran:
+                message = await client.hear()
+            return ran, message["payload"]["extensions"]["cost"]["requested"]
+
+    async def change() -> None:
+        if name == "BudgetChanged":
+            await use(world, "mo")
+        else:
+            asking = {"input": {"amount": "7", "reason": "A launch."}}
+            await world.answering("MEMBER", DOCUMENTS["AskForCredits"], asking)
+
+    ran, cost = with_feed(world, talk)
+    assert Budget(len(ran), cost) == budget, ran

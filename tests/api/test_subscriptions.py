@@ -13,14 +13,13 @@ import pytest
 
 from creditdesk.credits import watching
 from creditdesk.credits.amounts import MICRO, parse_credits
-from creditdesk.credits.changes import Topic
 from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.credits.hold_rules import HoldRequest
 from creditdesk.db.connections import Database
 from support.databases import FreshDatabase
 from support.manifest import manifest
-from support.talking import Talk, talking, until, with_feed
+from support.talking import Talk, talking, until, watcher_count, with_feed
 from support.using import use
 from support.world import (
     CALLERS,
@@ -85,18 +84,6 @@ async def watching_as(world: World, callers: Sequence[str], query: str, **variab
             client.subscribe("1", query, **variables)
         await until(lambda: watcher_count(world) == before + len(clients))
         yield clients
-
-
-def watcher_count(world: World) -> int:
-    """Return how many watch something, and are told of whatever is committed from now on."""
-    return sum(
-        len(watchers)
-        for watched in world.streams.live.feed._watched.values()  # noqa: SLF001 - nobody else has to know
-        if watched.snapshot is not None
-        for topic, by_id in watched.watchers.items()
-        if topic is not Topic.PEOPLE
-        for watchers in by_id.values()
-    )
 
 
 def kept() -> Counter[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import Message
 
+from creditdesk.credits.changes import Topic
 from creditdesk.graphql.websocket import PROTOCOL, WebSocketEndpoint
 from support.world import World
 
@@ -125,6 +126,18 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not holds():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
+
+
+def watcher_count(world: World) -> int:
+    """Return how many watch something, and are told of whatever is committed from now on."""
+    return sum(
+        len(watchers)
+        for watched in world.streams.live.feed._watched.values()  # noqa: SLF001 - nobody else has to know
+        if watched.snapshot is not None
+        for topic, by_id in watched.watchers.items()
+        if topic is not Topic.PEOPLE
+        for watchers in by_id.values()
+    )
 
 
 def with_feed(world: World, act: Callable[[], Any]) -> Any:
