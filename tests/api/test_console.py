@@ -1,4 +1,4 @@
-"""The documents of a console: they fit the schema, and what each takes of the database and costs its caller is known."""
+"""The documents of a console: they fit the schema, and what each takes and costs is known exactly."""
 
 import re
 from typing import Any, NamedTuple
