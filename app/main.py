@@ -99,7 +99,6 @@ def create_app(
         websockets.streams.subscribers.observers.append(metrics.note_open)
     app = Starlette(
         routes=[
-            Route("/graphql", graphql_endpoint),
             *routes,
             *([WebSocketRoute("/graphql", websockets)] if websockets else []),
             Route("/healthz", healthz),
@@ -109,7 +108,8 @@ def create_app(
         middleware=[
             Middleware(RequestMiddleware, count=count),
             Middleware(CrossOrigin, origins=origins),
-            Middleware(Shortcut, path=PATH, leads_to=holds_endpoint),
+            Middleware(Shortcut, path=PATH, tree=f"{PATH}/", leads_to=holds_endpoint),
+            Middleware(Shortcut, path="/graphql", leads_to=graphql_endpoint),
         ],
         exception_handlers={HTTPException: _outside_of_graphql},
         lifespan=lifespan,

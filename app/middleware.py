@@ -75,22 +75,25 @@ class RequestMiddleware:
 
 
 class Shortcut:
-    """Leads requests of one path, and of what is below it, to its application past the router: the path of gateways."""
+    """Leads requests of a path to its application past the router; with a tree, those of what is below it as well."""
 
-    def __init__(self, app: ASGIApp, *, path: str, leads_to: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, path: str, leads_to: ASGIApp, tree: str | None = None) -> None:
         self._app = app
         self._path = path
-        self._below = f"{path}/"
+        self._tree = tree
         self._route = Route(path, leads_to)  # its name in the metrics
         self._leads_to = leads_to
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or let it pass."""
-        if scope["type"] == "http" and (scope["path"] == self._path or scope["path"].startswith(self._below)):
+        if scope["type"] == "http" and self._is_there(scope["path"]):
             scope["route"] = self._route
             await self._leads_to(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _is_there(self, path: str) -> bool:
+        return path == self._path or (self._tree is not None and path.startswith(self._tree))
 
 
 def error_response(

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
+from uuid import UUID
 
 from creditdesk.credits.budget_rules import Budget
 from creditdesk.credits.budgets import BudgetRules, applied, in_use, rules_of, scope_arguments
@@ -33,11 +34,19 @@ class _Kept(Generic[Known]):
         self._read = read
         self._kept: OrderedDict[PermittedScopes, tuple[int, Known]] = OrderedDict()
 
-    async def get(self, conn: Connection, permitted: PermittedScopes, as_of: int) -> Known:
+    def known(self, permitted: PermittedScopes, as_of: int) -> Known | None:
+        """Return what was read before, if it was and is of this version."""
         kept = self._kept.get(permitted)
-        if kept is not None and kept[0] == as_of:
-            self._kept.move_to_end(permitted)
-            return kept[1]
+        if kept is None or kept[0] != as_of:
+            return None
+        self._kept.move_to_end(permitted)
+        return kept[1]
+
+    async def get(self, conn: Connection, permitted: PermittedScopes, as_of: int) -> Known:
+        """Return what was read before, or read it."""
+        known = self.known(permitted, as_of)
+        if known is not None:
+            return known
         known = await self._read(conn, permitted)
         self._kept[permitted] = (as_of, known)
         if len(self._kept) > MOST_KEPT:
@@ -75,6 +84,10 @@ class OwnAccount:
     conn: Connection
     permitted: PermittedScopes
     as_of: int
+
+    def known_user(self, id_: UUID | None) -> User | None:
+        """Return the user with this id, if it is this one and was read before."""
+        return self.users.known(self.permitted, self.as_of) if id_ == self.permitted.user_id else None
 
     async def user(self) -> User | None:
         """Return the user: the same as `users_by_id`."""

@@ -30,6 +30,9 @@ class DatabaseRole(Enum):
     MEMBER = "creditdesk_member"
 
 
+_NAMES = {role: role.name.lower() for role in DatabaseRole}
+
+
 @dataclass(frozen=True, slots=True)
 class RowScope:
     """The role and context of row-level security. Without a workspace id no row is seen.
@@ -151,7 +154,7 @@ class Database:
         Meant for reads. What changes something must be safe to be run twice: where the connection breaks in the middle,
         the statement is sent again on another.
         """
-        return _Reader(self, scope)
+        return _Reader(self, scope, _context_text(scope))
 
     @asynccontextmanager
     async def transaction(self, scope: RowScope) -> AsyncIterator[Connection]:
@@ -191,7 +194,7 @@ class Database:
                 yield connection
                 return
 
-    async def read(self, scope: RowScope, asked: Sequence[Call]) -> list[list[Row]]:
+    async def read(self, scope: RowScope, context: str, asked: Sequence[Call]) -> list[list[Row]]:
         """Run reads: role, context and queries travel in one string, which is its own transaction.
 
         Short ones share it with those of whoever reads at the same time.
@@ -199,7 +202,7 @@ class Database:
         for statement, _ in asked:
             for observe in self.observers:
                 observe(statement.name)
-        reading = reading_of(scope.role.name.lower(), _context_text(scope), asked)
+        reading = reading_of(_NAMES[scope.role], context, asked)
         try:
             found = await self._rounds.ask(reading) if reading.is_short else (await self._sent([reading]))[0]
         except psycopg.Error as error:
@@ -251,13 +254,16 @@ def _named(statement: str, parameters: dict[str, object]) -> Statement:
 class _Reader:
     database: Database
     scope: RowScope
+    context: str
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
-        [rows] = await self.database.read(self.scope, [(_named(statement, parameters), parameters)])
+        [rows] = await self.database.read(self.scope, self.context, [(_named(statement, parameters), parameters)])
         return rows
 
     async def several(self, *statements: str, **parameters: object) -> list[list[Row]]:
-        return await self.database.read(self.scope, [(_named(one, parameters), parameters) for one in statements])
+        return await self.database.read(
+            self.scope, self.context, [(_named(one, parameters), parameters) for one in statements]
+        )
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ _SHORT = "message: shared"
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """One named statement: `text` has `$1`, `$2`, ... in the order of `parameters`.
 

@@ -9,7 +9,7 @@ import strawberry
 from creditdesk.auth.policy import permitted_limits, permitted_scopes
 from creditdesk.auth.principal import Principal
 from creditdesk.credits.hold_desk import HoldDesk
-from creditdesk.credits.own_accounts import OwnAccounts
+from creditdesk.credits.own_accounts import OwnAccount, OwnAccounts
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection, Database
 from creditdesk.graphql.live import Live
@@ -37,6 +37,8 @@ class Context:
     accounts: OwnAccounts | None = None
     as_of: int | None = None
     """The version of the workspace's controls that is in force, as long as what is known of the caller may be told."""
+    own: OwnAccount | None = field(init=False)
+    """What is known of the caller's own user."""
     allowance: Allowance | None = None
     """What the caller may still ask for, once this request is charged for."""
     loaders: Loaders = field(init=False)
@@ -46,7 +48,8 @@ class Context:
         self.permitted = permitted_scopes(self.principal)
         self.reader = self.database.reader(self.permitted.row_scope)
         self.limits_permitted = permitted_limits(self.principal)
-        self.limits_reader = self.database.reader(self.limits_permitted.row_scope)
+        are_the_same = self.limits_permitted == self.permitted
+        self.limits_reader = self.reader if are_the_same else self.database.reader(self.limits_permitted.row_scope)
         self._load(self.accounts, self.as_of)
 
     def forget(self) -> None:
@@ -54,11 +57,11 @@ class Context:
         self._load()
 
     def _load(self, accounts: OwnAccounts | None = None, as_of: int | None = None) -> None:
-        own = None
+        self.own = None
         if accounts is not None and as_of is not None and self.permitted.user_id is not None:
-            own = accounts.of(self.reader, self.permitted, as_of=as_of)
+            self.own = accounts.of(self.reader, self.permitted, as_of=as_of)
         limits = (self.limits_reader, self.limits_permitted)
-        self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=own)
+        self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=self.own)
 
     def renew(self, now: datetime) -> None:
         """Be at a later moment: each event of a subscription is read anew."""

@@ -1,6 +1,6 @@
 """The HTTP endpoint: a bearer token and a GraphQL request in, JSON out, whatever comes in."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import orjson
@@ -34,6 +34,8 @@ PREFLIGHT_HEADERS = (
     "x-apollo-operation-name",
     "x-creditdesk-csrf",
 )
+
+_HEADERS = ((b"cache-control", b"private, no-store"), (b"vary", b"Accept"))
 
 _DRAINED_BODIES = 8
 """A body that is too large is still read, up to this many times the limit, so that its sender gets to the answer."""
@@ -90,9 +92,7 @@ class GraphQLEndpoint:
             answer = _refused(503, error)
         except DatabaseUnavailable:
             answer = refusal(RefusedError(503, ErrorCode.DATABASE_UNAVAILABLE))
-        response = _response(answer, media_type or JSON)
-        response.raw_headers.extend(headers)
-        await response(scope, receive, send)
+        await _send(send, answer, media_type or JSON, headers)
 
     async def _answered(self, request: Request, media_type: str | None, headers: list[tuple[bytes, bytes]]) -> Answer:
         if media_type is None and request.method in METHODS:
@@ -167,14 +167,22 @@ def _listed(request: Request, name: str) -> str | None:
     return ", ".join(request.headers.getlist(name)) or None
 
 
-def _response(answer: Answer, media_type: str) -> Response:
+async def _send(send: Send, answer: Answer, media_type: str, more: Sequence[tuple[bytes, bytes]]) -> None:
     status = answer.status
     if status == 200 and not answer.executed and media_type == GRAPHQL_RESPONSE:  # noqa: PLR2004 - OK
         status = (
             400  # Only this type tells a GraphQL server's answer from that of some proxy, so only there it says so.
         )
-    headers = {"cache-control": "private, no-store", "vary": "Accept", **answer.headers}
-    return Response(orjson.dumps(answer.shown), status_code=status, media_type=media_type, headers=headers)
+    body = orjson.dumps(answer.shown)
+    headers = [
+        *_HEADERS,
+        *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()),
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", media_type.encode("latin-1")),
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _refused(status: int, error: CreditError, headers: Mapping[str, str] | None = None) -> Answer:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import lru_cache
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -11,6 +12,7 @@ EVENT_STREAM = "text/event-stream"
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
+@lru_cache(maxsize=256)
 def negotiated(accept: str | None) -> str | None:
     """Return the type to answer with: the one that the client prefers, JSON if it does not say; None if it takes none.
 
@@ -26,6 +28,7 @@ def negotiated(accept: str | None) -> str | None:
     return best if weights[best] > 0 else None
 
 
+@lru_cache(maxsize=256)
 def prefers_events(accept: str | None) -> bool:
     """Tell whether the client names server-sent events, and prefers them to one answer."""
     ranges = dict(_ranges(accept or ""))
@@ -35,9 +38,12 @@ def prefers_events(accept: str | None) -> bool:
 
 def is_json(content_types: list[str]) -> bool:
     """Tell whether a body says that it is JSON, in UTF-8 if it says in what."""
-    if len(content_types) != 1:
-        return False
-    type_, *parameters = (part.strip().lower() for part in content_types[0].split(";"))
+    return len(content_types) == 1 and _is_json(content_types[0])
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: str) -> bool:
+    type_, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = [value.strip().strip('"') for name, _, value in _split(parameters) if name.strip() == "charset"]
     return type_ == JSON and all(charset in {"utf-8", "utf8"} for charset in charsets)
 

@@ -341,7 +341,10 @@ class User(UserBudgets, UserRequests, Node):
 @found_by("User")
 async def user_of(info: Info, id_: UUID | None) -> User | None:
     """Return a user whom the caller may see."""
-    user = await info.context.loaders.users.load(id_) if id_ else None
+    own = info.context.own
+    user = own.known_user(id_) if own is not None else None
+    if user is None and id_ is not None:
+        user = await info.context.loaders.users.load(id_)
     return User.of(user) if user else None
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import strawberry
 
+from creditdesk.auth.principal import Principal
 from creditdesk.credits import directory, people
 from creditdesk.credits.usage import Cell
 from creditdesk.graphql.audit import AuditOfWorkspace
@@ -153,21 +154,28 @@ class Viewer:
 
     kind: PrincipalKind = strawberry.field(description="A person or a program.")
     subject: str = strawberry.field(description="The token's subject, as the identity provider names it.")
-    roles: list[Role] = strawberry.field(description="The roles that the token gives in this workspace.")
-    permissions: list[Permission] = strawberry.field(description="What the caller may do.")
-    workspace: Workspace = strawberry.field(description="The workspace that the token is for.")
+    principal: strawberry.Private[Principal]
 
     @classmethod
     def of(cls, info: Info) -> "Viewer":
         """Show the caller."""
         principal = info.context.principal
-        return cls(
-            kind=principal.kind,
-            subject=principal.subject,
-            roles=[role for role in Role if role in principal.roles],
-            permissions=[permission for permission in Permission if permission in principal.permissions],
-            workspace=Workspace.of(principal.workspace),
-        )
+        return cls(kind=principal.kind, subject=principal.subject, principal=principal)
+
+    @strawberry.field(description="The roles that the token gives in this workspace.")
+    def roles(self) -> list[Role]:
+        """Show the roles."""
+        return [role for role in Role if role in self.principal.roles]
+
+    @strawberry.field(description="What the caller may do.")
+    def permissions(self) -> list[Permission]:
+        """Show the permissions."""
+        return [permission for permission in Permission if permission in self.principal.permissions]
+
+    @strawberry.field(description="The workspace that the token is for.")
+    def workspace(self) -> Workspace:
+        """Show the workspace."""
+        return Workspace.of(self.principal.workspace)
 
     @strawberry.field(description="The caller's own user; null for a program, and until the person is linked to one.")
     async def user(self, info: Info) -> User | None:

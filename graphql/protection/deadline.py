@@ -4,7 +4,7 @@ A task that is cancelled while PostgreSQL works for it has the statement cancell
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -31,20 +31,41 @@ async def within(
     token = _readers.set(readers)
     task = asyncio.create_task(work)
     _readers.reset(token)
-    watcher: asyncio.Task[object] | None = None
+    watcher: asyncio.Future[object] | None = None
     try:
-        await asyncio.wait({task}, timeout=min(seconds, NOTICED_AFTER_SECONDS) if gone else seconds)
+        await _one_ends([task], min(seconds, NOTICED_AFTER_SECONDS) if gone else seconds)
         if not task.done() and gone is not None:
             watcher = asyncio.ensure_future(gone())
             left = seconds - NOTICED_AFTER_SECONDS
-            await asyncio.wait({task, watcher}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+            await _one_ends([task, watcher], max(0.0, left))
         if task.done():
             return task.result()
         if watcher is not None and watcher.done():
             raise HungUpError
         raise TimeoutError
     finally:
-        await _end({task, *([watcher] if watcher else ()), *readers})
+        if not task.done() or watcher is not None or readers:
+            await _end({task, *([watcher] if watcher else ()), *readers})
+
+
+async def _one_ends(tasks: Sequence["asyncio.Future[Any]"], seconds: float) -> None:
+    """Wait until one of these ends, but not for longer: what `asyncio.wait` does for any number, in fewer steps."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    for task in tasks:
+        task.add_done_callback(wake)
+    try:
+        await ended
+    finally:
+        timer.cancel()
+        for task in tasks:
+            task.remove_done_callback(wake)
 
 
 def read_within(task: asyncio.Task[Any] | None) -> None:
