@@ -72,6 +72,10 @@ bench-holds: $(VENV)/.creditdesk ## Measure how fast holds are placed, and write
 bench-reads: $(VENV)/.dev ## Measure how fast creditdesk is read beside its peers, and write docs/benchmarks.md
 	@exec $(BIN)/python bench/read_speed.py --write docs/benchmarks.md $(ARGS)
 
+.PHONY: bench-growth
+bench-growth: $(VENV)/.creditdesk ## Measure what 0.2 and 2 million events cost, keeping them; ARGS="--events 20000000"
+	@exec $(BIN)/python bench/read_growth.py --events 200000 --events 2000000 --write docs/benchmarks.md $(ARGS)
+
 .PHONY: install
 install: $(VENV)/.creditdesk ## Put creditdesk into VENV (.venv); with EDITABLE= as a copy
 

@@ -92,18 +92,17 @@ def creditdesk(stack: ExitStack, setting: Setting) -> Candidate:
     return Candidate("creditdesk", stack.enter_context(served(serve, own, ready="/readyz")), of_creditdesk)
 
 
-def candidates(stack: ExitStack, setting: Setting, folder: Path | None) -> list[Candidate]:
-    """Start everybody."""
+def candidates(stack: ExitStack, setting: Setting, folder: Path | None, *, peers: bool = True) -> list[Candidate]:
+    """Start everybody, or creditdesk and the floor alone."""
     superuser = setting.superuser
     sqlalchemy = superuser.replace("postgresql://", "postgresql+psycopg://", 1)
     plain = {"SQLALCHEMY_URL": sqlalchemy, "WORKSPACE_ID": str(setting.company.id)}
     floor = served(_uvicorn("read_floor:app", setting.processes), {"DATABASE_URL": superuser})
     peer = served(_uvicorn("read_plain:app", setting.processes), plain)
-    found = [
-        creditdesk(stack, setting),
-        Candidate("raw SQL", stack.enter_context(floor), of_floor),
-        Candidate("plain Strawberry", stack.enter_context(peer), of_plain),
-    ]
+    found = [creditdesk(stack, setting), Candidate("raw SQL", stack.enter_context(floor), of_floor)]
+    if not peers:
+        return found
+    found.append(Candidate("plain Strawberry", stack.enter_context(peer), of_plain))
     if folder is None:
         return found
     node = [str(folder / "node_modules" / ".bin" / "node"), "server.mjs"]

@@ -5,13 +5,17 @@ A tenth of the people make half of the spend, and weekdays see more of it than w
 
 import asyncio
 import itertools
+import math
 import multiprocessing
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from uuid import NAMESPACE_DNS, UUID, uuid5
+
+import psycopg
 
 from creditdesk.credits.amounts import MICRO
 from creditdesk.credits.controls import changing_controls, load_controls
@@ -141,15 +145,19 @@ class _Event(NamedTuple):
     output_tokens: int
 
 
+def _uses(count: int, last: date) -> list[tuple[date, int]]:
+    """Return how many events each day of a year has."""
+    days = [last - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    weights = [1 if day.weekday() in _WEEKEND else 4 for day in days]
+    return [(day, round(count * weight / sum(weights))) for day, weight in zip(days, weights, strict=True)]
+
+
 def events_of(company: Company, *, count: int, last: date, seed: int) -> Iterator[_Event]:
     """Return a year of events up to a day, in order of time."""
     dice = random.Random(seed)  # noqa: S311 - made-up data, the same in every run
-    days = [last - timedelta(days=ago) for ago in reversed(range(DAYS))]
-    weights = [1 if day.weekday() in _WEEKEND else 4 for day in days]
     everybody = [(user, company.groups[number % len(company.groups)]) for number, user in enumerate(company.users)]
     heavy, number, products = everybody[: len(everybody) // 10], 0, [*MODELS]
-    for day, weight in zip(days, weights, strict=True):
-        uses = round(count * weight / sum(weights))
+    for day, uses in _uses(count, last):
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         for nth in range(uses):
             user, group = dice.choice(heavy if dice.random() < 0.5 else everybody)  # noqa: PLR2004 - half
@@ -192,13 +200,15 @@ async def _record(database: Database, company: Company, events: Sequence[_Event]
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """What one process puts into the database."""
+    """What one process puts into the database, until a moment of the clock; `recorded` is what is there already."""
 
     dsn: str
     issuer: str
     last: date
     events: int
     numbers: tuple[int, ...]
+    recorded: dict[UUID, int]
+    until: float
 
 
 async def _put(share: _Share) -> None:
@@ -207,11 +217,14 @@ async def _put(share: _Share) -> None:
     try:
         now, made = datetime.now(UTC), companies()
         for number in share.numbers:
-            company = made[number]
-            await put_company(database, company, issuer=share.issuer, now=now)
+            company, known = made[number], share.recorded.get(made[number].id, 0)
+            if not known:
+                await put_company(database, company, issuer=share.issuer, now=now)
             count = share.events // 2 if number == 0 else share.events // 2 // (len(made) - 1)
-            events = events_of(company, count=count, last=share.last, seed=number)
-            while batch := list(itertools.islice(events, BATCH)):
+            if known >= sum(uses for _, uses in _uses(count, share.last)):
+                continue
+            events = itertools.islice(events_of(company, count=count, last=share.last, seed=number), known, None)
+            while time.time() < share.until and (batch := list(itertools.islice(events, BATCH))):
                 await _record(database, company, batch, now)
     finally:
         await database.close()
@@ -221,9 +234,25 @@ def _process(share: _Share) -> None:
     asyncio.run(_put(share))
 
 
-def fill(dsn: str, *, events: int, issuer: str, last: date) -> Company:
-    """Make everything in two processes, half of the events each, and return the largest workspace, which has half."""
-    shares = [_Share(dsn, issuer, last, events, numbers) for numbers in ((0,), tuple(range(1, WORKSPACES)))]
+def recorded_events(superuser: str) -> dict[UUID, int]:
+    """Return how many of the made-up events each workspace has."""
+    with psycopg.connect(superuser) as connection:
+        return dict(
+            connection.execute(
+                "SELECT workspace_id, count(*) FROM usage_event WHERE source = 'bench' GROUP BY 1"
+            ).fetchall()
+        )
+
+
+def fill(dsn: str, *, events: int, issuer: str, last: date, recorded: dict[UUID, int], until: float = math.inf) -> None:
+    """Make what is not there yet, until a moment of the clock, in two processes: each makes half of the events."""
+    shares = [
+        _Share(dsn, issuer, last, events, numbers, recorded, until) for numbers in ((0,), tuple(range(1, WORKSPACES)))
+    ]
     with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
         pool.map(_process, shares, chunksize=1)
-    return companies()[0]
+
+
+def is_filled(recorded: dict[UUID, int], *, events: int) -> bool:
+    """Tell whether all of the events are there; days are rounded, so there may be a few more or less."""
+    return sum(recorded.values()) >= events - DAYS * WORKSPACES

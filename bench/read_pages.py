@@ -30,8 +30,9 @@ _WRITE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A candidate's round: requests a second, milliseconds, and memory."""
+    """A candidate's round: how many requests, and how many a second; milliseconds, and memory."""
 
+    count: int
     rate: float
     p50: float
     p99: float

@@ -7,6 +7,7 @@ are compared in full before they are timed.
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -25,7 +26,7 @@ import psycopg
 from hold_speed import postmaster_of
 from hold_speed import served as identity_served
 from read_candidates import AUDIENCE, HERE, Candidate, Setting, candidates, node_modules
-from read_dataset import HOT, Company, companies, fill, subject_of
+from read_dataset import HOT, Company, companies, fill, is_filled, recorded_events, subject_of
 from read_pages import Measured, Results, picture, report
 from read_processes import memory_of
 from read_workloads import WORKLOADS, Asked, Scene, of_days, owner_of, some_members, wire
@@ -120,6 +121,7 @@ def timed(candidate: Candidate, workload: str, scene: Scene, load: Load, *, post
         message = f"{candidate.name} failed in {workload}: {done.stderr[-2000:]}"
         raise RuntimeError(message)
     return Measured(
+        count=found["count"],
         rate=found["rate"],
         p50=found["p50"],
         p99=found["p99"],
@@ -148,36 +150,40 @@ def scene_of(identity: DemoIssuer, url: str, company: Company) -> Scene:
 
 
 @contextmanager
-def benched(server: embedded.EmbeddedServer, *, events: int) -> Iterator[Bench]:
+def benched(server: embedded.EmbeddedServer, *, events: int, until: float = math.inf) -> Iterator[Bench]:
     """Serve an identity provider for everybody who asks; the dataset is made first where it is not there yet."""
     largest, hot = companies()[0], next(one for one in companies() if one.slug == HOT)
-    superuser = server.dsn(user=embedded.SUPERUSER, database=NAME)
 
     def issuer(url: str) -> DemoIssuer:
-        ready(server, events=events, issuer=url)
+        ready(server, events=events, issuer=url, until=until)
         members = some_members(largest, MEMBERS)
         subjects = {subject_of(owner_of(largest)): "owner", **{subject_of(member): "member" for member in members}}
         persons = [_person(subject, role, largest.slug) for subject, role in subjects.items()]
         return DemoIssuer(url, AUDIENCE, persons=persons, clients=[client_of(largest), client_of(hot)])
 
     with identity_served(issuer) as identity:
-        with psycopg.connect(superuser, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA IF EXISTS peer CASCADE")
-            connection.execute((HERE / "postgraphile" / "views.sql").read_bytes())
         yield Bench(server, identity)
 
 
-def ready(server: embedded.EmbeddedServer, *, events: int, issuer: str) -> None:
-    """Make the dataset, or let the one that is there know its identity provider."""
+def ready(server: embedded.EmbeddedServer, *, events: int, issuer: str, until: float) -> None:
+    """Make the dataset, and let it know its identity provider; exit where there was no time for all of it."""
     ensure_owned_database(server, NAME)
     migrate(server.dsn(user=OWNER, database=NAME), today=datetime.now(UTC).date())
-    with psycopg.connect(server.dsn(user=embedded.SUPERUSER, database=NAME), autocommit=True) as connection:
-        if connection.execute("UPDATE user_identity SET issuer = %s", [issuer]).rowcount == 0:
-            started = monotonic()
-            fill(server.dsn(user=SERVER, database=NAME), events=events, issuer=issuer, last=datetime.now(UTC).date())
-            # As creditdesk sets it for itself: for all of them alike.
-            connection.execute(f"ALTER DATABASE {NAME} SET random_page_cost = 1.1")
-            sys.stderr.write(f"{events:,} events in {monotonic() - started:.0f} s\n")
+    superuser = server.dsn(user=embedded.SUPERUSER, database=NAME)
+    recorded = recorded_events(superuser)
+    if not is_filled(recorded, events=events):
+        started, last, dsn = monotonic(), datetime.now(UTC).date(), server.dsn(user=SERVER, database=NAME)
+        fill(dsn, events=events, issuer=issuer, last=last, recorded=recorded, until=until)
+        found = sum(recorded_events(superuser).values())
+        sys.stderr.write(f"{found:,} events after {monotonic() - started:.0f} s\n")
+        if not is_filled(recorded_events(superuser), events=events):
+            sys.exit("There was no time for all of the events: the same again goes on from here.")
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute("UPDATE user_identity SET issuer = %s", [issuer])
+        # As creditdesk sets it for itself: for all of them alike.
+        connection.execute(f"ALTER DATABASE {NAME} SET random_page_cost = 1.1")
+        connection.execute("DROP SCHEMA IF EXISTS peer CASCADE")
+        connection.execute((HERE / "postgraphile" / "views.sql").read_bytes())
         connection.execute("VACUUM ANALYZE")
 
 

@@ -28,6 +28,7 @@ WRITES: Mapping[str, str] = {
 class Written:
     """A round of writing: batches, or holds that were placed and settled, a second; milliseconds; memory."""
 
+    count: int
     rate: float
     p50: float
     p99: float
@@ -66,6 +67,7 @@ def written(workload: str, server: Served, company: Company, token: str, *, seco
         raise RuntimeError(message)
     found = json.loads(done.stdout)
     return Written(
+        count=found["count"],
         rate=found["rate"],
         p50=found["p50"],
         p99=found["p99"],

@@ -1,7 +1,7 @@
 """Users and groups as a caller may see them: by id, by name, and in ordered pages, many lists in one statement."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
 from typing import Generic, TypeVar
@@ -91,10 +91,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Items in the list's order, each with its position; `more` where the list goes on beyond them."""
+    """Items in the list's order, each with its position; `more` where the list goes on beyond them.
+
+    `total` is how many the whole list has, where that was asked for with the page.
+    """
 
     items: tuple[tuple[Item, Position], ...]
     more: bool
+    total: int | None = None
 
 
 def _scope(permitted: PermittedScopes) -> dict[str, object]:
@@ -201,25 +205,39 @@ async def users_pages(
     *,
     order: Order,
     window: Window,
+    counted: bool = False,
 ) -> list[Page[User]]:
-    """Return a page of the users in each group, or of the whole workspace for None; all are of one kind."""
-    rows = await conn.rows(
-        "users_page", **_scope(permitted), **_filter_arguments(users, groups), **_order_arguments(order, window)
+    """Return a page of the users in each group, or of the whole workspace for None; all are of one kind.
+
+    Where they are `counted`, the lists' totals come in the same message.
+    """
+    ranked = order.by is OrderedBy.CREDITS and order.descending and not window.from_end
+    everybody = permitted.everyone and users == UserFilter() and list(groups) == [None]
+    statements = ["users_page_of_most" if ranked and everybody else "users_page"] + ["users_count"] * counted
+    rows, *totals = await conn.several(
+        *statements, **_scope(permitted), **_filter_arguments(users, groups), **_order_arguments(order, window)
     )
     found: list[list[tuple[User, Position]]] = [[] for _ in groups]
     for nth, *user, number, name in rows:
         found[nth - 1].append((_user(tuple(user)), Position(number, name, user[0])))
-    return [_page(items, window) for items in found]
+    pages = [_page(items, window) for items in found]
+    if not totals:
+        return pages
+    return [replace(page, total=total) for page, total in zip(pages, _counts(groups, *totals), strict=True)]
+
+
+def _counts(groups: Sequence[UUID | None], rows: Sequence[Row]) -> list[int]:
+    counts = [0] * len(groups)
+    for nth, count in rows:
+        counts[nth - 1] = count
+    return counts
 
 
 async def users_counts(
     conn: Connection, permitted: PermittedScopes, groups: Sequence[UUID | None], users: UserFilter
 ) -> list[int]:
     """Return how many users each list has."""
-    counts = [0] * len(groups)
-    for nth, count in await conn.rows("users_count", **_scope(permitted), **_filter_arguments(users, groups)):
-        counts[nth - 1] = count
-    return counts
+    return _counts(groups, await conn.rows("users_count", **_scope(permitted), **_filter_arguments(users, groups)))
 
 
 async def groups_page(

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from functools import lru_cache
 from uuid import UUID
 
 import orjson
@@ -13,6 +14,7 @@ _LONGEST = 2000
 _INT64 = 2**63
 
 
+@lru_cache(maxsize=1000)
 def _tag(order: Order | str) -> str:
     if isinstance(order, str):
         return order

@@ -43,7 +43,7 @@ Answer = TypeVar("Answer")
 Loading = TypeVar("Loading")
 
 _OfLimits = tuple[Connection, PermittedScopes]
-UsersQuestion = tuple[bool, UserFilter, Order, Window]
+UsersQuestion = tuple[bool, UserFilter, Order, Window, bool]
 RequestsQuestion = tuple[LimitScope, RequestFilter, Window]
 
 
@@ -206,8 +206,10 @@ class _Reads:
         return [found[id_] for id_ in ids]
 
     async def user_pages(self, question: UsersQuestion, groups: list[UUID | None]) -> list[Page[people.User]]:
-        _, users, order, window = question
-        return await people.users_pages(self._conn, self._permitted, groups, users, order=order, window=window)
+        _, users, order, window, counted = question
+        return await people.users_pages(
+            self._conn, self._permitted, groups, users, order=order, window=window, counted=counted
+        )
 
     async def user_counts(self, question: tuple[bool, UserFilter], groups: list[UUID | None]) -> list[int]:
         return await people.users_counts(self._conn, self._permitted, groups, question[1])

@@ -338,6 +338,9 @@ class User(UserBudgets, UserRequests, Node):
         return await usage_of(info, Cell(user_id=self.user_id), range, filter)
 
 
+_TOTAL = frozenset({"totalCount"})
+
+
 @found_by("User")
 async def user_of(info: Info, id_: UUID | None) -> User | None:
     """Return a user whom the caller may see."""
@@ -363,9 +366,14 @@ async def users_page(
     order: people.Order,
     page: tuple[int | None, str | None, int | None, str | None],
 ) -> Connection[User]:
-    """Return a page of the users of a group, or of the workspace."""
+    """Return a page of the users of a group, or of the workspace, with their number where it is selected."""
     loaders, in_group, window = info.context.loaders, group_id is not None, window_of(order, *page)
-    found = await loaders.user_pages.load((in_group, users, order, window), group_id)
-    return connection_of(
-        found, order, window, show=User.of, count=lambda: loaders.user_counts.load((in_group, users), group_id)
-    )
+    counted = selects_any(info._raw_info, _TOTAL)  # noqa: SLF001 - Strawberry has no public way to the field's nodes
+    found = await loaders.user_pages.load((in_group, users, order, window, counted), group_id)
+
+    async def count() -> int:
+        if found.total is not None:
+            return found.total
+        return await loaders.user_counts.load((in_group, users), group_id)
+
+    return connection_of(found, order, window, show=User.of, count=count)

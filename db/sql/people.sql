@@ -89,6 +89,21 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
   -- include user_visible
 ;
 
+-- fragment: users_spending
+-- What users used in a range, in parts: its months, and the days that make up the difference.
+SELECT r.user_id, r.credits
+FROM rollup_user_month AS r
+WHERE r.workspace_id = %(workspace_id)s::uuid
+  AND r.month >= %(months_from)s::date
+  AND r.month < %(months_to)s::date
+UNION ALL
+SELECT r.user_id, edge.sign * r.credits
+FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[])
+  AS edge(first_day, last_day, sign)
+CROSS JOIN LATERAL (
+  -- include user_days
+) AS r
+
 -- name: users_page
 -- plan: custom
 -- A page of users for each scope, in the order of a number (credits in a range, or nothing), the name and the id.
@@ -97,18 +112,7 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
 WITH spent AS MATERIALIZED (
   SELECT user_id, sum(credits)::bigint AS credits
   FROM (
-    SELECT r.user_id, r.credits
-    FROM rollup_user_month AS r
-    WHERE r.workspace_id = %(workspace_id)s::uuid
-      AND r.month >= %(months_from)s::date
-      AND r.month < %(months_to)s::date
-    UNION ALL
-    SELECT r.user_id, edge.sign * r.credits
-    FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[])
-      AS edge(first_day, last_day, sign)
-    CROSS JOIN LATERAL (
-      -- include user_days
-    ) AS r
+    -- include users_spending
   ) AS r
   WHERE %(credits_sign)s::integer <> 0
   GROUP BY user_id
@@ -140,6 +144,60 @@ CROSS JOIN LATERAL (
   LIMIT %(size)s::integer
 ) AS page
 ORDER BY scope.nth;
+
+-- name: users_page_of_most
+-- plan: generic
+-- A page of all the workspace's users, those with most credits in a range first; forwards.
+--
+-- Whoever used credits is looked up only where the page is; the others are gone through only where it reaches them.
+WITH spent AS MATERIALIZED (
+  SELECT user_id, -sum(credits)::bigint AS number
+  FROM (
+    -- include users_spending
+  ) AS r
+  WHERE %(everyone)s::boolean
+  GROUP BY user_id
+),
+near AS MATERIALIZED (
+  (
+    SELECT user_id, number
+    FROM spent
+    WHERE number < 0
+      AND (%(after_number)s::bigint IS NULL OR number > %(after_number)s::bigint)
+    ORDER BY number
+    FETCH FIRST (%(size)s::integer) ROWS WITH TIES
+  )
+  UNION ALL
+  SELECT user_id, number
+  FROM spent
+  WHERE number < 0
+    AND number = %(after_number)s::bigint
+)
+SELECT 1 AS nth, u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version, u.number,
+  u.sort_name
+FROM (
+  SELECT u.*, near.number
+  FROM near
+  JOIN app_user AS u
+    ON u.workspace_id = %(workspace_id)s::uuid
+    AND u.id = near.user_id
+  UNION ALL
+  SELECT u.*, coalesce(spent.number, 0)
+  FROM app_user AS u
+  LEFT JOIN spent ON spent.user_id = u.id
+  WHERE u.workspace_id = %(workspace_id)s::uuid
+    AND %(everyone)s::boolean
+    AND coalesce(spent.number, 0) >= 0
+    AND (
+      SELECT count(*)
+      FROM near
+      WHERE %(after_number)s::bigint IS NULL OR number > %(after_number)s::bigint
+    ) < %(size)s::integer
+) AS u
+WHERE %(after_id)s::uuid IS NULL
+  OR (u.number, u.sort_name, u.id) > (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+ORDER BY u.number, u.sort_name, u.id
+LIMIT %(size)s::integer;
 
 -- name: users_count
 -- How many users each scope's list has.

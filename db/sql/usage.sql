@@ -215,14 +215,15 @@ ORDER BY nth, place
 
 -- fragment: usage_points
 -- The points of the first series of each cell by credits, then of one series for all the others.
-pointed AS (
+pointed AS MATERIALIZED (
   SELECT nth,
     CASE WHEN %(by_user)s::boolean THEN user_id END AS user_id,
     CASE WHEN %(by_group)s::boolean THEN group_id END AS group_id,
     CASE WHEN %(by_product)s::boolean THEN product END AS product,
     CASE WHEN %(by_model)s::boolean THEN model END AS model,
-    bucket, sum(credits) AS credits, sum(requests) AS requests, sum(input_tokens) AS input_tokens,
-    sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens
+    bucket, sum(credits)::bigint AS credits, sum(requests)::bigint AS requests,
+    sum(input_tokens)::bigint AS input_tokens, sum(cached_input_tokens)::bigint AS cached_input_tokens,
+    sum(output_tokens)::bigint AS output_tokens
   FROM slice
   GROUP BY 1, 2, 3, 4, 5, 6
 ),
@@ -231,13 +232,9 @@ placed AS (
     row_number() OVER (PARTITION BY nth ORDER BY sum(credits) DESC, product, model, user_id, group_id) AS place
   FROM pointed
   GROUP BY nth, user_id, group_id, product, model
-)
-SELECT s.nth, p.user_id, p.group_id, p.product, p.model, s.place, s.bucket,
-  s.credits::bigint, s.requests::bigint, s.input_tokens::bigint, s.cached_input_tokens::bigint, s.output_tokens::bigint
-FROM (
-  SELECT p.nth, CASE WHEN l.place <= %(first)s::integer THEN l.place END AS place, p.bucket,
-    sum(p.credits) AS credits, sum(p.requests) AS requests, sum(p.input_tokens) AS input_tokens,
-    sum(p.cached_input_tokens) AS cached_input_tokens, sum(p.output_tokens) AS output_tokens
+),
+found AS (
+  SELECT p.*, l.place
   FROM pointed AS p
   JOIN placed AS l
     ON l.nth = p.nth
@@ -245,10 +242,19 @@ FROM (
     AND l.group_id IS NOT DISTINCT FROM p.group_id
     AND l.product IS NOT DISTINCT FROM p.product
     AND l.model IS NOT DISTINCT FROM p.model
-  GROUP BY 1, 2, 3
-) AS s
-LEFT JOIN placed AS p ON p.nth = s.nth AND p.place = s.place
-ORDER BY s.nth, s.place, s.bucket
+)
+SELECT nth, user_id, group_id, product, model, place, bucket, credits, requests, input_tokens, cached_input_tokens,
+  output_tokens
+FROM found
+WHERE place <= %(first)s::integer
+UNION ALL
+SELECT nth, NULL, NULL, NULL, NULL, NULL, bucket,
+  sum(credits)::bigint, sum(requests)::bigint, sum(input_tokens)::bigint, sum(cached_input_tokens)::bigint,
+  sum(output_tokens)::bigint
+FROM found
+WHERE place > %(first)s::integer
+GROUP BY nth, bucket
+ORDER BY nth, place, bucket
 
 -- name: usage_breakdown_of_users
 -- plan: generic
@@ -311,9 +317,12 @@ WITH spent AS (
 )
 SELECT 1 AS nth, user_id, NULL::uuid AS group_id, NULL AS product, NULL AS model, 1 AS rows,
   credits, 0, 0, 0, 0, row_number() OVER (ORDER BY credits DESC, user_id) AS place
-FROM spent
-ORDER BY credits DESC, user_id
-LIMIT %(first)s::integer;
+FROM (
+  SELECT user_id, credits
+  FROM spent
+  ORDER BY credits DESC, user_id
+  LIMIT %(first)s::integer
+) AS most;
 
 -- name: usage_breakdown
 -- plan: custom
