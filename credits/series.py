@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -109,7 +110,8 @@ async def _series_rows(
     return await conn.rows("usage_series", bucket=bucket, **arguments)
 
 
-def _point_starts(range_: Range, interval: Interval) -> list[tuple[object, datetime]]:
+@lru_cache(maxsize=256)
+def _point_starts(range_: Range, interval: Interval) -> Sequence[tuple[object, datetime]]:
     """Return every point's bucket, as the statement names it, and the instant it starts."""
     if interval is Interval.HOUR:
         return _hours(range_)

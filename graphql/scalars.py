@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import NewType
 
 import strawberry
@@ -52,6 +53,7 @@ def _parse_date_time(value: object) -> datetime:
     raise InvalidInputError('A DateTime is an RFC 3339 moment with its offset, such as "2026-06-18T09:30:00Z".')
 
 
+@lru_cache(maxsize=10_000)
 def _format_date_time(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 

@@ -322,7 +322,8 @@ FROM (
   FROM spent
   ORDER BY credits DESC, user_id
   LIMIT %(first)s::integer
-) AS most;
+) AS most
+ORDER BY place;
 
 -- name: usage_breakdown
 -- plan: custom
