@@ -32,7 +32,7 @@ from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.pricing import RateCard
 from creditdesk.credits.request_lists import RequestFilter
 from creditdesk.credits.request_rules import CreditRequest
-from creditdesk.credits.series import Interval, Series, SeriesRows, shown_series
+from creditdesk.credits.series import Interval, SeriesRows
 from creditdesk.credits.usage import Breakdown, BreakdownRows, Cell, UsageQuery
 from creditdesk.db.connections import Connection
 from creditdesk.graphql.protection.deadline import read_within
@@ -287,12 +287,8 @@ class Loaders:
         """Return one cell's breakdown."""
         return await self._breakdowns.load((query, cell_shape(cell)), cell)
 
-    async def series(self, query: UsageQuery, interval: Interval, cell: Cell) -> tuple[Series, ...]:
-        """Return one cell's series."""
-        return tuple(map(shown_series, await self.series_rows(query, interval, cell)))
-
     async def series_rows(self, query: UsageQuery, interval: Interval, cell: Cell) -> list[SeriesRows]:
-        """Return the same as rows."""
+        """Return one cell's series, as rows."""
         return await self._series.load((query, interval, cell_shape(cell)), cell)
 
 

@@ -11,7 +11,7 @@ import strawberry
 from creditdesk.credits import people
 from creditdesk.credits.errors import InvalidInputError, InvalidPageError
 from creditdesk.credits.ranges import Range as ResolvedRange
-from creditdesk.credits.series import Series
+from creditdesk.credits.series import Series, shown_series
 from creditdesk.credits.usage import Breakdown, BreakdownRow, Cell, Figures, Filter, Key, UsageQuery
 from creditdesk.graphql.budgets import GroupBudget, UserBudgets
 from creditdesk.graphql.connections import After, Before, Connection, First, Last, connection_of, window_of
@@ -180,8 +180,8 @@ class CreditUsage(UsageFigures):
         """Load the series."""
         dimensions = (by,) if by else ()
         query = UsageQuery(self.span, self.filter, dimensions, checked_rows(first))
-        found = await info.context.loaders.series(query, interval, self.cell)
-        return [UsageSeries.of(series, keyed=by is not None) for series in found]
+        found = await info.context.loaders.series_rows(query, interval, self.cell)
+        return [UsageSeries.of(shown_series(series), keyed=by is not None) for series in found]
 
     @strawberry.field(description="Usage by one or more dimensions.")
     async def breakdown(
