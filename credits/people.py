@@ -212,11 +212,17 @@ async def users_pages(
     Where they are `counted`, the lists' totals come in the same message.
     """
     ranked = order.by is OrderedBy.CREDITS and order.descending and not window.from_end
-    everybody = permitted.everyone and users == UserFilter() and list(groups) == [None]
-    statements = ["users_page_of_most" if ranked and everybody else "users_page"] + ["users_count"] * counted
-    rows, *totals = await conn.several(
-        *statements, **_scope(permitted), **_filter_arguments(users, groups), **_order_arguments(order, window)
-    )
+    most = ranked and permitted.everyone and users == UserFilter() and list(groups) == [None]
+    arguments = {**_scope(permitted), **_filter_arguments(users, groups), **_order_arguments(order, window)}
+    totals: list[list[Row]] = []
+    if counted and most:
+        rows, *totals = await conn.several("users_page_of_most", "users_count", **arguments)
+    elif counted:
+        rows, *totals = await conn.several("users_page", "users_count", **arguments)
+    elif most:
+        rows = await conn.rows("users_page_of_most", **arguments)
+    else:
+        rows = await conn.rows("users_page", **arguments)
     found: list[list[tuple[User, Position]]] = [[] for _ in groups]
     for nth, *user, number, name in rows:
         found[nth - 1].append((_user(tuple(user)), Position(number, name, user[0])))

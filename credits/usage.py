@@ -109,8 +109,8 @@ _NOTHING: Row = (0, None, None, None, None, 0, 0, 0, 0, 0, 0, None)
 class UsageQuery:
     """What is asked of every cell of a batch.
 
-    With `credits_only` whoever asks reads nothing but the first rows and their credits: all other figures, and the sum
-    of the other rows, may be left at zero.
+    With `credits_only` whoever asks reads nothing but credits, and of a breakdown the first rows alone: all other
+    figures, and the sum of the other rows, may be left at zero.
     """
 
     range: Range
@@ -221,6 +221,7 @@ def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: Usa
         "last_day": query.range.last_day,
         **month_arguments(days_of(query.range) if query.range.edges else months_of(query.range)),
         "first": query.first,
+        "credits_only": query.credits_only,
     }
 
 

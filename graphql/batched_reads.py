@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import TypeVar
+from uuid import UUID
 
 from creditdesk.credits import budget_rules, budgets, people, usage
 from creditdesk.credits.limits import LimitScope
@@ -29,6 +30,7 @@ from creditdesk.graphql.usage import (
     checked_dimensions,
     checked_rows,
     wants_credits_only,
+    wants_points_of_credits,
 )
 
 Item = TypeVar("Item")
@@ -147,16 +149,22 @@ async def _breakdowns(
 async def _series(
     usages: Sequence[CreditUsage], info: Info, interval: Interval, by: Dimension | None = None, first: int = 10
 ) -> list[list[tuple[SeriesRows, bool]]]:
-    dimensions, size = (by,) if by else (), checked_rows(first)
+    dimensions, size, lean = (by,) if by else (), checked_rows(first), wants_points_of_credits(info)
     read = info.context.loaders.series_rows
-    found = await asyncio.gather(
-        *(read(UsageQuery(one.span, one.filter, dimensions, size), interval, one.cell) for one in usages)
-    )
+    queries = [UsageQuery(one.span, one.filter, dimensions, size, credits_only=lean) for one in usages]
+    found = await asyncio.gather(*(read(query, interval, one.cell) for query, one in zip(queries, usages, strict=True)))
     return [[(series, by is not None) for series in one] for one in found]
 
 
 def _shown_series(found: Sequence[tuple[SeriesRows, bool]]) -> list[UsageSeries]:
     return [UsageSeries.of(shown_series(series), keyed=keyed) for series, keyed in found]
+
+
+async def _users_of_rows(ids: Sequence[UUID | None], info: Info) -> list[User | None]:
+    known = list(dict.fromkeys(id_ for id_ in ids if id_))
+    loaded = await info.context.loaders.users.load_many(known)
+    found = {id_: User.of(user) for id_, user in zip(known, loaded, strict=True) if user}
+    return [found.get(id_) if id_ else None for id_ in ids]
 
 
 def _shown_breakdown(found: tuple[BreakdownRows, CreditUsage]) -> UsageBreakdown:
@@ -178,7 +186,12 @@ def _columns(prefix: str = "s") -> dict[str, str]:
     }
 
 
-_ROW = Shape({name: read for name, read in _columns().items() if name != "rowCount"}, {})
+_OF_USER = "key.user_id"
+_ROW = Shape(
+    {name: read for name, read in _columns().items() if name != "rowCount"}
+    | {_OF_USER: f"s[{usage.COLUMNS.index('user_id')}]"},
+    {},
+)
 _REST = Shape({name: read for name, read in _columns().items() if name not in {"product", "model"}}, {})
 _BREAKDOWN = Shape(
     {
@@ -231,6 +244,7 @@ BATCHES: Batches = {
     ("User", "usage"): Batch(_usage_of_users),
     ("Group", "usage"): Batch(_usage_of_groups),
     ("CreditUsage", "breakdown"): Batch(_breakdowns, None, _BREAKDOWN, _shown_breakdown),
+    ("UsageRow", "user"): Batch(_users_of_rows, of=_OF_USER),
     ("CreditUsage", "series"): Batch(_series, None, _SERIES, _shown_series),
 }
 """By type and field."""

@@ -179,7 +179,9 @@ class CreditUsage(UsageFigures):
     ) -> list[UsageSeries]:
         """Load the series."""
         dimensions = (by,) if by else ()
-        query = UsageQuery(self.span, self.filter, dimensions, checked_rows(first))
+        query = UsageQuery(
+            self.span, self.filter, dimensions, checked_rows(first), credits_only=wants_points_of_credits(info)
+        )
         found = await info.context.loaders.series_rows(query, interval, self.cell)
         return [UsageSeries.of(shown_series(series), keyed=by is not None) for series in found]
 
@@ -210,6 +212,11 @@ def wants_credits_only(info: Info) -> bool:
     """Tell whether a breakdown is asked for its first rows and their credits, and for nothing else."""
     raw = info._raw_info  # noqa: SLF001 - Strawberry has no public way to the field's nodes
     return not selects_any(raw, _MORE_THAN_ROWS) and not selects_any_of(raw, "rows", _MORE_THAN_CREDITS)
+
+
+def wants_points_of_credits(info: Info) -> bool:
+    """Tell whether series are asked for their credits, and for no other figure."""
+    return not selects_any_of(info._raw_info, "points", _MORE_THAN_CREDITS)  # noqa: SLF001 - as above
 
 
 def checked_dimensions(by: Sequence[Dimension]) -> tuple[Dimension, ...]:

@@ -214,16 +214,19 @@ GROUP BY nth
 ORDER BY nth, place
 
 -- fragment: usage_points
--- The points of the first series of each cell by credits, then of one series for all the others.
+-- The points of the first series of each cell by credits, then of one series for all the others. Adding up is most of
+-- the work: figures that nobody reads stay zero.
 pointed AS MATERIALIZED (
   SELECT nth,
     CASE WHEN %(by_user)s::boolean THEN user_id END AS user_id,
     CASE WHEN %(by_group)s::boolean THEN group_id END AS group_id,
     CASE WHEN %(by_product)s::boolean THEN product END AS product,
     CASE WHEN %(by_model)s::boolean THEN model END AS model,
-    bucket, sum(credits)::bigint AS credits, sum(requests)::bigint AS requests,
-    sum(input_tokens)::bigint AS input_tokens, sum(cached_input_tokens)::bigint AS cached_input_tokens,
-    sum(output_tokens)::bigint AS output_tokens
+    bucket, sum(credits)::bigint AS credits,
+    coalesce(sum(requests) FILTER (WHERE NOT %(credits_only)s::boolean), 0)::bigint AS requests,
+    coalesce(sum(input_tokens) FILTER (WHERE NOT %(credits_only)s::boolean), 0)::bigint AS input_tokens,
+    coalesce(sum(cached_input_tokens) FILTER (WHERE NOT %(credits_only)s::boolean), 0)::bigint AS cached_input_tokens,
+    coalesce(sum(output_tokens) FILTER (WHERE NOT %(credits_only)s::boolean), 0)::bigint AS output_tokens
   FROM slice
   GROUP BY 1, 2, 3, 4, 5, 6
 ),

@@ -384,6 +384,10 @@ def test_who_used_something_on_other_days_of_the_month_alone_has_no_row(ledger: 
         assert [(row.key.user_id, row.figures.credits) for row in found.rows] == [(ledger.users["bob"], 0)]
 
 
+def credits_of(series: Series) -> tuple[Key | None, list[tuple[datetime, int]]]:
+    return series.key, [(start, figures.credits) for start, figures in series.points]
+
+
 @pytest.mark.parametrize("interval", list(Interval))
 def test_series_are_what_the_events_say_and_leave_no_point_out(population: Population, interval: Interval) -> None:
     random, ledger = Random(interval.name), population.ledger  # noqa: S311 - dice, not a secret
@@ -394,7 +398,10 @@ def test_series_are_what_the_events_say_and_leave_no_point_out(population: Popul
         conn = ledger.desk.database.reader(caller.row_scope)
         for cell, answer in zip(cells, ledger.desk.run(series_of(conn, caller, cells, query, interval)), strict=True):
             uses = uses_in(population, caller, cell, query)
-            assert answer == expected_series(uses, query, interval), (caller, cell, query)
+            expected = expected_series(uses, query, interval)
+            assert answer == expected, (caller, cell, query)
+            [lean] = ledger.desk.run(series_of(conn, caller, [cell], replace(query, credits_only=True), interval))
+            assert [credits_of(one) for one in lean] == [credits_of(one) for one in expected]
             points = [figures for series in answer for _, figures in series.points]
             assert added(points) == added(use.figures for use in uses)
 
