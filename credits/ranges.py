@@ -6,6 +6,7 @@ A day is the span between two midnights of the zone, so it has 23 to 25 hours wh
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from creditdesk.credits.errors import InvalidRangeError
@@ -91,6 +92,7 @@ def days_of(range_: Range) -> Months:
     return Months(range_.first_day, range_.first_day, (DaySpan(range_.first_day, range_.last_day, 1),))
 
 
+@lru_cache(maxsize=256)
 def months_of(range_: Range) -> Months:
     """Return the whole days of a range as whole months, with the fewest days that make up the difference.
 
@@ -121,6 +123,7 @@ def _past_days(span: DaySpan, today: date | None) -> int:
     return max((last - span.first).days + 1, 0)
 
 
+@lru_cache(maxsize=256)
 def range_of_days(first: date, last: date, *, zone: str, today: date | None = None) -> Range:
     """Return the range from `first` to `last`, both included; raise InvalidRangeError where it is none."""
     if not _FIRST_DAY <= first <= last <= _LAST_DAY or (last - first).days >= MAX_DAYS:

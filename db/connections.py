@@ -244,8 +244,8 @@ def _context_text(scope: RowScope) -> str:
 
 def _named(statement: str, parameters: dict[str, object]) -> Statement:
     found = all_statements()[statement]
-    if missing := set(found.parameters) - set(parameters):
-        message = f"{statement} was not given {sorted(missing)}"
+    if missing := [name for name in found.parameters if name not in parameters]:
+        message = f"{statement} was not given {missing}"
         raise TypeError(message)
     return found
 

@@ -19,6 +19,7 @@ async def _gathered(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
 
 _HELPERS = GraphQLResolveInfoHelpers(gather=_gathered, track=lambda _: None)
 _UNKNOWN = VariableValues({}, {})
+_VARIABLES, _CONTEXT = map(GraphQLResolveInfo._fields.index, ("variable_values", "context"))
 _NOTHING: Iterator[Any] = iter(())
 _END = object()
 
@@ -130,7 +131,10 @@ class Run:
             plain = self._plan.infos.get(call.number)
             if plain is None:
                 plain = self._plan.infos[call.number] = self._plain_info(call)
-            raw = plain._replace(variable_values=self._variables, context=self._context)
+            # The same as `_replace`, which takes ten times as long.
+            raw: GraphQLResolveInfo[Any] = GraphQLResolveInfo._make(
+                (*plain[:_VARIABLES], self._variables, self._context, *plain[_CONTEXT + 1 :])
+            )
             found = self._infos[call.number] = self._schema.config.info_class(_raw_info=raw, _field=call.definition)
         return found
 
