@@ -16,6 +16,7 @@ from creditdesk.graphql.group_mutations import GroupMutations
 from creditdesk.graphql.guards import requires
 from creditdesk.graphql.hold_mutations import HoldMutations, HoldQueries
 from creditdesk.graphql.ids import decode_id, decode_id_of
+from creditdesk.graphql.inputs import make_inputs_at_once
 from creditdesk.graphql.limit_rules import LimitMutations
 from creditdesk.graphql.nodes import Node, node_of
 from creditdesk.graphql.printing import sorted_schema
@@ -138,6 +139,9 @@ schema = strawberry.Schema(
 def core_schema() -> GraphQLSchema:
     """Return the schema as graphql-core knows it."""
     return schema._schema  # noqa: SLF001 - Strawberry has no public way to it
+
+
+make_inputs_at_once(core_schema(), schema.config.name_converter)
 
 
 def schema_text() -> str:

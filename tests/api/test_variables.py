@@ -7,6 +7,7 @@ import pytest
 from graphql import (
     GraphQLEnumType,
     GraphQLError,
+    GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLList,
@@ -15,19 +16,26 @@ from graphql import (
     OperationDefinitionNode,
     VariableValues,
     get_variable_values,
+    is_required_input_field,
     parse,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 from strawberry.exceptions import StrawberryInputCoercionError
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.arguments import convert_argument
 
 from creditdesk.graphql import variables
-from creditdesk.graphql.schema import core_schema
+from creditdesk.graphql.schema import core_schema, schema
 from creditdesk.graphql.variables import MOST_ERRORS, read_variables, variables_of
 
 SCHEMA = core_schema()
 INPUTS = sorted(name for name, type_ in SCHEMA.type_map.items() if isinstance(type_, GraphQLInputObjectType))
 EVENT = {"source": "a", "id": "1", "at": "2026-06-01T12:00:00Z", "user": {"email": "a"}, "product": "c", "model": "l"}
+NAMED: dict[str, Any] = {
+    name: SCHEMA.type_map[name].extensions[GraphQLCoreConverter.DEFINITION_BACKREF] for name in INPUTS
+}
+LEAVES = ("2026-06-01T12:00:00Z", "2026-06-01", "a", "1.5", "7", 3, False, None)
 NOISE: tuple[Any, ...] = (None, 1, -1, "", "x", True, 1.5, [], [None], [[1]], {}, {"zz": 1}, "2026-06-01", 10**30)
 
 
@@ -157,3 +165,64 @@ def test_what_is_in_order_is_read_once_whatever_is_wrong_with_the_rest(
     variables._reader_of_named.cache_clear()  # noqa: SLF001
     assert isinstance(ours, list)
     assert {read[f"s{number}"] for number in range(30)} == {1}
+
+
+def any_valid(type_: Any) -> st.SearchStrategy[Any]:
+    """Return values that fit a type."""
+    match type_:
+        case GraphQLNonNull():
+            return any_valid(type_.of_type).filter(lambda value: value is not None)
+        case GraphQLList():
+            return st.none() | st.lists(any_valid(type_.of_type), max_size=3)
+        case GraphQLInputObjectType():
+            if NAMED[type_.name].is_one_of:
+                fields = [st.fixed_dictionaries({name: _given(field)}) for name, field in type_.fields.items()]
+                return st.one_of(fields)
+            needed = {
+                name: any_valid(field.type) for name, field in type_.fields.items() if is_required_input_field(field)
+            }
+            others = {
+                name: any_valid(field.type)
+                for name, field in type_.fields.items()
+                if not is_required_input_field(field)
+            }
+            return st.fixed_dictionaries(needed, optional=others)
+        case GraphQLEnumType():
+            return st.sampled_from(sorted(type_.values))
+        case GraphQLScalarType():
+            return st.sampled_from([one for one in LEAVES if _fits(type_, one)])
+    raise AssertionError(type_)
+
+
+def _given(field: GraphQLInputField) -> st.SearchStrategy[Any]:
+    return any_valid(field.type).filter(lambda value: value is not None)
+
+
+def _fits(type_: GraphQLScalarType, value: object) -> bool:
+    try:
+        type_.coerce_input_value(value)
+    except Exception:  # noqa: BLE001 - whatever it says, it is no value of that type
+        return False
+    return True
+
+
+@given(st.sampled_from(INPUTS).flatmap(lambda name: st.tuples(st.just(name), any_valid(SCHEMA.type_map[name]))))
+def test_inputs_are_made_as_strawberry_makes_them(named: tuple[str, Any]) -> None:
+    name, value = named
+    read = read_variables(variables_of(SCHEMA, operation_of(f"$v: {name}!")), {"v": value})
+    assert isinstance(read, VariableValues), read
+    of, ours = NAMED[name].origin, {one: definition.from_input for one, definition in NAMED.items()}
+
+    def made() -> object:
+        return convert_argument(read.coerced["v"], of, schema.schema_converter.scalar_registry, schema.config)
+
+    found = made()
+    for definition in NAMED.values():
+        definition.from_input = None
+    try:
+        assert found == made()
+    finally:
+        for one, definition in NAMED.items():
+            definition.from_input = ours[one]
+    assert type(found) is of
+    assert all(ours.values())
