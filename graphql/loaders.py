@@ -54,7 +54,7 @@ class DataLoader(dataloader.DataLoader[Subject, Answer]):
     with the operation.
     """
 
-    def __init__(self, load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
+    def __init__(self, load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer | Exception]]]) -> None:
         super().__init__(load_fn=partial(_load_within, load_fn))
 
     def load(self, key: Subject) -> Awaitable[Answer]:
@@ -66,8 +66,8 @@ class DataLoader(dataloader.DataLoader[Subject, Answer]):
 
 
 async def _load_within(
-    load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer]]], keys: list[Subject]
-) -> Sequence[Answer]:
+    load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer | Exception]]], keys: list[Subject]
+) -> Sequence[Answer | Exception]:
     read_within(asyncio.current_task())
     return await load_fn(keys)
 
@@ -90,17 +90,26 @@ class _Grouped(Generic[Question, Subject, Answer]):
 
 async def _by_question(
     answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]], keys: list[tuple[Question, Subject]]
-) -> list[Answer]:
+) -> list[Answer | Exception]:
     subjects: dict[Question, list[Subject]] = {}
     for question, subject in keys:
         subjects.setdefault(question, []).append(subject)
-    answers = await asyncio.gather(*(answer(question, asked) for question, asked in subjects.items()))
+    # What is wrong with one question is told of it alone: whether others came along at this moment is up to chance.
+    asking = [_answers_or_errors(answer(question, asked), len(asked)) for question, asked in subjects.items()]
+    answers = await asyncio.gather(*asking)
     found = {
         (question, subject): answer
         for (question, asked), answered in zip(subjects.items(), answers, strict=True)
         for subject, answer in zip(asked, answered, strict=True)
     }
     return [found[key] for key in keys]
+
+
+async def _answers_or_errors(answers: Awaitable[Sequence[Answer]], count: int) -> Sequence[Answer | Exception]:
+    try:
+        return await answers
+    except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        return [error] * count
 
 
 class Together(Generic[Question, Subject, Answer]):

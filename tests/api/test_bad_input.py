@@ -11,7 +11,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from creditdesk.credits.errors import ErrorCode
-from support.world import ACME, ALL_DAYS, MAX_BODY_BYTES, World, external_id_of, group_id, id_of, shown_id, user_id
+from support.world import (
+    ACME,
+    ALL_DAYS,
+    MAX_BODY_BYTES,
+    World,
+    external_id_of,
+    group_id,
+    id_of,
+    shown_id,
+    user_id,
+    without_plans,
+)
 
 USER = shown_id("User", user_id("mo"))
 GROUP = shown_id("Group", group_id("research"))
@@ -586,3 +597,14 @@ def test_any_variables_are_refused_or_answered(world: World, first: object, seco
 def test_the_world_is_still_what_it_was(world: World) -> None:
     names = world.ask("OWNER", "{ viewer { workspace { users(first: 100) { totalCount } } } }")
     assert names["viewer"]["workspace"]["users"]["totalCount"] == len(ACME.people)
+
+
+def test_what_is_wrong_with_one_field_is_told_of_it_alone(world: World) -> None:
+    usage = 'usage(range: {days: {first: "2026-04-01", last: "2026-05-31"}})'
+    weeks, hours = (f"{usage} {{ series(interval: {one}) {{ points {{ credits }} }} }}" for one in ("WEEK", "HOUR"))
+    with without_plans(world) as stock:
+        for one in (world, stock):
+            answer = one.answer("MEMBER", f"{{ viewer {{ user {{ weeks: {weeks} hours: {hours} }} }} }}")
+            assert [error["path"] for error in answer["errors"]] == [["viewer", "user", "hours", "series"]]
+            assert answer["data"]["viewer"]["user"]["hours"] is None
+            assert len(answer["data"]["viewer"]["user"]["weeks"]["series"][0]["points"]) == 9
