@@ -3,14 +3,10 @@
 A key carries the question along with what it is asked of; keys with the same question go to the database together.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
-
-from strawberry import dataloader
 
 from creditdesk.credits import (
     budget_forecasts,
@@ -35,104 +31,13 @@ from creditdesk.credits.request_rules import CreditRequest
 from creditdesk.credits.series import Interval, SeriesRows
 from creditdesk.credits.usage import Breakdown, BreakdownRows, Cell, UsageQuery
 from creditdesk.db.connections import Connection
-from creditdesk.graphql.protection.deadline import read_within
+from creditdesk.graphql.loading import DataLoader, Grouped, Together
 
-Question = TypeVar("Question", bound=Hashable)
-Subject = TypeVar("Subject", bound=Hashable)
-Answer = TypeVar("Answer")
 Loading = TypeVar("Loading")
 
 _OfLimits = tuple[Connection, PermittedScopes]
 UsersQuestion = tuple[bool, UserFilter, Order, Window, bool]
 RequestsQuestion = tuple[LimitScope, RequestFilter, Window]
-
-
-class DataLoader(dataloader.DataLoader[Subject, Answer]):
-    """A loader whose answers outlive whoever asked first.
-
-    Where a field fails, graphql-core cancels its siblings. What these wait for, others may be waiting for too. It ends
-    with the operation.
-    """
-
-    def __init__(self, load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer | Exception]]]) -> None:
-        super().__init__(load_fn=partial(_load_within, load_fn))
-
-    def load(self, key: Subject) -> Awaitable[Answer]:
-        """Return the answer for a key, read together with the others of this moment."""
-        answer = super().load(key)
-        if isinstance(answer, asyncio.Future):
-            answer.add_done_callback(_noticed)
-        return asyncio.shield(answer)
-
-
-async def _load_within(
-    load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer | Exception]]], keys: list[Subject]
-) -> Sequence[Answer | Exception]:
-    read_within(asyncio.current_task())
-    return await load_fn(keys)
-
-
-def _noticed(answer: "asyncio.Future[object]") -> None:
-    """Take note of an error that nobody waits for any more: a statement that was cancelled."""
-    if not answer.cancelled():
-        answer.exception()
-
-
-class _Grouped(Generic[Question, Subject, Answer]):
-    """A loader of (question, subject): one call for each question, with all its subjects, all calls at once."""
-
-    def __init__(self, answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
-        self._loader: DataLoader[tuple[Question, Subject], Answer] = DataLoader(partial(_by_question, answer))
-
-    async def load(self, question: Question, subject: Subject) -> Answer:
-        return await self._loader.load((question, subject))
-
-
-async def _by_question(
-    answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]], keys: list[tuple[Question, Subject]]
-) -> list[Answer | Exception]:
-    subjects: dict[Question, list[Subject]] = {}
-    for question, subject in keys:
-        subjects.setdefault(question, []).append(subject)
-    # What is wrong with one question is told of it alone: whether others came along at this moment is up to chance.
-    asking = [_answers_or_errors(answer(question, asked), len(asked)) for question, asked in subjects.items()]
-    answers = await asyncio.gather(*asking)
-    found = {
-        (question, subject): answer
-        for (question, asked), answered in zip(subjects.items(), answers, strict=True)
-        for subject, answer in zip(asked, answered, strict=True)
-    }
-    return [found[key] for key in keys]
-
-
-async def _answers_or_errors(answers: Awaitable[Sequence[Answer]], count: int) -> Sequence[Answer | Exception]:
-    try:
-        return await answers
-    except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
-        return [error] * count
-
-
-class Together(Generic[Question, Subject, Answer]):
-    """Answers a question of many subjects at a time; whoever asks the same at this moment is read for with them."""
-
-    def __init__(self, answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
-        self._answer = answer
-        self._rounds: dict[Question, tuple[dict[Subject, None], asyncio.Task[dict[Subject, Answer]]]] = {}
-
-    async def ask(self, question: Question, subjects: Sequence[Subject]) -> list[Answer]:
-        """Return each subject's answer."""
-        if question not in self._rounds:
-            self._rounds[question] = ({}, asyncio.create_task(self._read(question)))
-            read_within(self._rounds[question][1])
-        asked, reading = self._rounds[question]
-        asked.update(dict.fromkeys(subjects))
-        found = await asyncio.shield(reading)
-        return [found[subject] for subject in subjects]
-
-    async def _read(self, question: Question) -> dict[Subject, Answer]:
-        await asyncio.sleep(0)  # those who ask at this moment come along
-        subjects = list(self._rounds.pop(question)[0])
-        return dict(zip(subjects, await self._answer(question, subjects), strict=True))
 
 
 class _Reads:
@@ -270,17 +175,17 @@ class Loaders:
     ceilings = _Made(lambda reads: DataLoader(reads.ceilings))
     member_limits = _Made(lambda reads: DataLoader(reads.member_limits))
     requests = _Made(lambda reads: DataLoader(reads.requests))
-    request_pages = _Made(lambda reads: _Grouped(reads.request_pages))
-    request_counts = _Made(lambda reads: _Grouped(reads.request_counts))
+    request_pages = _Made(lambda reads: Grouped(reads.request_pages))
+    request_counts = _Made(lambda reads: Grouped(reads.request_counts))
     users = _Made(lambda reads: DataLoader(reads.users))
     groups = _Made(lambda reads: DataLoader(reads.groups))
     groups_of_user = _Made(lambda reads: DataLoader(reads.groups_of_users))
-    user_pages = _Made(lambda reads: _Grouped(reads.user_pages))
-    user_counts = _Made(lambda reads: _Grouped(reads.user_counts))
+    user_pages = _Made(lambda reads: Grouped(reads.user_pages))
+    user_counts = _Made(lambda reads: Grouped(reads.user_counts))
     rate_cards = _Made(lambda reads: DataLoader(reads.rate_cards))
     # The shape of a cell belongs to the question: cells of one shape are read from one rollup.
-    _breakdowns = _Made(lambda reads: _Grouped(reads.breakdown))
-    _series = _Made(lambda reads: _Grouped(reads.series_of))
+    _breakdowns = _Made(lambda reads: Grouped(reads.breakdown))
+    _series = _Made(lambda reads: Grouped(reads.series_of))
 
     def __init__(
         self,

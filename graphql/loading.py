@@ -1,0 +1,103 @@
+"""Ways to read together what is asked for at one moment: by key, by question and subject, or by question alone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
+from typing import Generic, TypeVar
+
+from strawberry import dataloader
+
+from creditdesk.graphql.protection.deadline import read_within
+
+Question = TypeVar("Question", bound=Hashable)
+Subject = TypeVar("Subject", bound=Hashable)
+Answer = TypeVar("Answer")
+
+
+class DataLoader(dataloader.DataLoader[Subject, Answer]):
+    """A loader whose answers outlive whoever asked first.
+
+    Where a field fails, graphql-core cancels its siblings. What these wait for, others may be waiting for too. It ends
+    with the operation.
+    """
+
+    def __init__(self, load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer | Exception]]]) -> None:
+        super().__init__(load_fn=partial(_load_within, load_fn))
+
+    def load(self, key: Subject) -> Awaitable[Answer]:
+        """Return the answer for a key, read together with the others of this moment."""
+        answer = super().load(key)
+        if isinstance(answer, asyncio.Future):
+            answer.add_done_callback(_noticed)
+        return asyncio.shield(answer)
+
+
+async def _load_within(
+    load_fn: Callable[[list[Subject]], Awaitable[Sequence[Answer | Exception]]], keys: list[Subject]
+) -> Sequence[Answer | Exception]:
+    read_within(asyncio.current_task())
+    return await load_fn(keys)
+
+
+def _noticed(answer: "asyncio.Future[object]") -> None:
+    """Take note of an error that nobody waits for any more: a statement that was cancelled."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+class Grouped(Generic[Question, Subject, Answer]):
+    """A loader of (question, subject): one call for each question, with all its subjects, all calls at once."""
+
+    def __init__(self, answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
+        self._loader: DataLoader[tuple[Question, Subject], Answer] = DataLoader(partial(_by_question, answer))
+
+    async def load(self, question: Question, subject: Subject) -> Answer:
+        """Return the answer to a question of one subject, read with the same question of others."""
+        return await self._loader.load((question, subject))
+
+
+async def _by_question(
+    answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]], keys: list[tuple[Question, Subject]]
+) -> list[Answer | Exception]:
+    subjects: dict[Question, list[Subject]] = {}
+    for question, subject in keys:
+        subjects.setdefault(question, []).append(subject)
+    # What is wrong with one question is told of it alone: whether others came along at this moment is up to chance.
+    asking = [_answers_or_errors(answer(question, asked), len(asked)) for question, asked in subjects.items()]
+    answers = await asyncio.gather(*asking)
+    found = {
+        (question, subject): answer
+        for (question, asked), answered in zip(subjects.items(), answers, strict=True)
+        for subject, answer in zip(asked, answered, strict=True)
+    }
+    return [found[key] for key in keys]
+
+
+async def _answers_or_errors(answers: Awaitable[Sequence[Answer]], count: int) -> Sequence[Answer | Exception]:
+    try:
+        return await answers
+    except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        return [error] * count
+
+
+class Together(Generic[Question, Subject, Answer]):
+    """Answers a question of many subjects at a time; whoever asks the same at this moment is read for with them."""
+
+    def __init__(self, answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
+        self._answer = answer
+        self._rounds: dict[Question, tuple[dict[Subject, None], asyncio.Task[dict[Subject, Answer]]]] = {}
+
+    async def ask(self, question: Question, subjects: Sequence[Subject]) -> list[Answer]:
+        """Return each subject's answer."""
+        if question not in self._rounds:
+            self._rounds[question] = ({}, asyncio.create_task(self._read(question)))
+            read_within(self._rounds[question][1])
+        asked, reading = self._rounds[question]
+        asked.update(dict.fromkeys(subjects))
+        found = await asyncio.shield(reading)
+        return [found[subject] for subject in subjects]
+
+    async def _read(self, question: Question) -> dict[Subject, Answer]:
+        await asyncio.sleep(0)  # those who ask at this moment come along
+        subjects = list(self._rounds.pop(question)[0])
+        return dict(zip(subjects, await self._answer(question, subjects), strict=True))
