@@ -99,7 +99,15 @@ def budgets_of(standings: Sequence[Standing], reading: Reading) -> list[Budget]:
     ]
     binding = min(hard, key=lambda one: one[:2])[2] if hard else None
     ordered = sorted(standings, key=_place)
-    return [_budget(standing, reading, binding=standing is binding) for standing in ordered]
+    return [applied_budget(standing, reading, binding=standing is binding) for standing in ordered]
+
+
+def main_control(controls: Iterable[Control], scope: LimitScope) -> Control | None:
+    """Return the control whose budget `main_budget` returns."""
+    for_all = [control for control in controls if control.kind.scope is scope and not control.kind.shape.product]
+    ordered = sorted(for_all, key=lambda control: _CADENCES.index(control.kind.shape.cadence))
+    with_rule = [control for control in ordered if control.limit.source]
+    return next(iter(with_rule or ordered), None)
 
 
 def main_budget(budgets: Iterable[Budget], scope: LimitScope) -> Budget | None:
@@ -115,7 +123,8 @@ def _place(standing: Standing) -> tuple[int, str, str, int]:
     return (_SCOPES.index(kind.scope), shape.product, shape.model, _CADENCES.index(shape.cadence))
 
 
-def _budget(standing: Standing, reading: Reading, *, binding: bool) -> Budget:
+def applied_budget(standing: Standing, reading: Reading, *, binding: bool) -> Budget:
+    """Return a budget as the caller may see it."""
     control, room = standing.control, standing.room
     limit = control.limit
     over_by = max(standing.used - control.amount, 0) if control.amount is not None else 0

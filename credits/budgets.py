@@ -155,14 +155,19 @@ def applied(
     now: datetime,
 ) -> dict[UUID, list[Budget]]:
     """Return the budgets that controls make with their balances; without a row nothing was used, nothing is held."""
-    today = period_of(Cadence.DAY, now, zone=rules.controls.zone, anchors=()).first_day
-    reading = Reading(rules.controls.near_percent, today, rules.shown)
+    reading = reading_of(rules.controls, rules.shown, now=now)
 
     def standing(control: Control) -> Standing:
         used, held = balances.get((control.kind.id, control.scope_id), (0, 0))
         return Standing(control, used, held, whole=_sees_all_of(permitted, control))
 
     return {id_: budgets_of([standing(control) for control in controls], reading) for id_, controls in found.items()}
+
+
+def reading_of(controls: Controls, shown: frozenset[UUID], *, now: datetime) -> Reading:
+    """Return what all budgets of one reading share; `shown` are the rules that the caller may see."""
+    today = period_of(Cadence.DAY, now, zone=controls.zone, anchors=()).first_day
+    return Reading(controls.near_percent, today, shown)
 
 
 def _sees_all_of(permitted: PermittedScopes, control: Control) -> bool:

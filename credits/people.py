@@ -1,10 +1,10 @@
 """Users and groups as a caller may see them: by id, by name, and in ordered pages, many lists in one statement."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from creditdesk.credits.directory import UserKind, sort_name
@@ -87,6 +87,7 @@ class UserFilter:
 
 
 Item = TypeVar("Item")
+Listed = TypeVar("Listed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,14 @@ class Page(Generic[Item]):
     items: tuple[tuple[Item, Position], ...]
     more: bool
     total: int | None = None
+
+
+class UserRows(NamedTuple):
+    """A page of users as the database returns them, for `user_of` and `position_of`."""
+
+    rows: list[Row]
+    more: bool
+    total: int | None
 
 
 def _scope(permitted: PermittedScopes) -> dict[str, object]:
@@ -179,11 +188,12 @@ def _order_arguments(order: Order, window: Window) -> dict[str, object]:
     return arguments
 
 
-def _page(items: list[tuple[Item, Position]], window: Window) -> Page[Item]:
+def _shown(items: list[Listed], window: Window) -> tuple[list[Listed], bool]:
+    """Return the part of what was read that is shown, in order, and whether the list goes on."""
     shown = items[: window.size]
     if window.from_end:
         shown.reverse()
-    return Page(tuple(shown), more=len(items) > window.size)
+    return shown, len(items) > window.size
 
 
 def _filter_arguments(users: UserFilter, groups: Sequence[UUID | None]) -> dict[str, object]:
@@ -211,6 +221,21 @@ async def users_pages(
 
     Where they are `counted`, the lists' totals come in the same message.
     """
+    found = await users_rows(conn, permitted, groups, users, order=order, window=window, counted=counted)
+    return [Page(tuple((user_of(row), position_of(row)) for row in page.rows), page.more, page.total) for page in found]
+
+
+async def users_rows(
+    conn: Connection,
+    permitted: PermittedScopes,
+    groups: Sequence[UUID | None],
+    users: UserFilter,
+    *,
+    order: Order,
+    window: Window,
+    counted: bool = False,
+) -> list[UserRows]:
+    """Return the same as rows."""
     ranked = order.by is OrderedBy.CREDITS and order.descending and not window.from_end
     most = ranked and permitted.everyone and users == UserFilter() and list(groups) == [None]
     arguments = {**_scope(permitted), **_filter_arguments(users, groups), **_order_arguments(order, window)}
@@ -221,15 +246,25 @@ async def users_pages(
         rows, *totals = await conn.several("users_page", "users_count", **arguments)
     elif most:
         rows = await conn.rows("users_page_of_most", **arguments)
+    elif groups[0] is not None and users == UserFilter() and order.by is OrderedBy.NAME:
+        rows = await conn.rows("members_page", **arguments)
     else:
         rows = await conn.rows("users_page", **arguments)
-    found: list[list[tuple[User, Position]]] = [[] for _ in groups]
-    for nth, *user, number, name in rows:
-        found[nth - 1].append((_user(tuple(user)), Position(number, name, user[0])))
-    pages = [_page(items, window) for items in found]
-    if not totals:
-        return pages
-    return [replace(page, total=total) for page, total in zip(pages, _counts(groups, *totals), strict=True)]
+    found: list[list[Row]] = [[] for _ in groups]
+    for row in rows:
+        found[row[0] - 1].append(row)
+    counts = _counts(groups, *totals) if totals else [None] * len(groups)
+    return [UserRows(*_shown(one, window), total) for one, total in zip(found, counts, strict=True)]
+
+
+def user_of(row: Row) -> User:
+    """Return the user whom a row of `users_rows` holds."""
+    return _user(row[1:9])
+
+
+def position_of(row: Row) -> Position:
+    """Return where the user stands whom a row of `users_rows` holds."""
+    return Position(row[9], row[10], row[1])
 
 
 def _counts(groups: Sequence[UUID | None], rows: Sequence[Row]) -> list[int]:
@@ -254,7 +289,9 @@ async def groups_page(
     rows = await conn.rows(
         "groups_page", search=sort_name(search) if search else None, **_scope(permitted), **arguments
     )
-    return _page([(Group(*group), Position(number, name, group[0])) for *group, number, name in rows], window)
+    found = [(Group(*group), Position(number, name, group[0])) for *group, number, name in rows]
+    shown, more = _shown(found, window)
+    return Page(tuple(shown), more)
 
 
 async def groups_count(conn: Connection, permitted: PermittedScopes, search: str | None) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 from uuid import UUID
 
 from creditdesk.credits.permitted import PermittedScopes
@@ -90,8 +91,7 @@ class Breakdown:
     other_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class BreakdownRows:
+class BreakdownRows(NamedTuple):
     """A breakdown as the database returns it, for whoever reads many: COLUMNS of the first rows, and of the rest."""
 
     rows: list[Row]
@@ -99,10 +99,14 @@ class BreakdownRows:
 
 
 COLUMNS = (
-    "nth", "user_id", "group_id", "product", "model", "count",
-    "credits", "requests", "input_tokens", "cached_input_tokens", "output_tokens", "place",
+    "of", "user_id", "group_id", "product", "model",
+    "credits", "requests", "input_tokens", "cached_input_tokens", "output_tokens", "count", "place",
 )  # fmt: skip
+"""Of whole users, rows have the user as `of`, and neither count nor place."""
+
 _NOTHING: Row = (0, None, None, None, None, 0, 0, 0, 0, 0, 0, None)
+_NO_ROWS = BreakdownRows([], _NOTHING)
+_FIRST_FIGURE, _COUNT = COLUMNS.index("credits"), COLUMNS.index("count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,8 @@ async def usage_rows_of(
     if query.range.edges:
         spans = span_arguments(query.range, query.range.edges)
         rows = await conn.rows("usage_breakdown_between", **arguments, **spans)
+    elif len(cells) > 1 and _are_whole_users(cells) and not arguments["by_user"]:
+        return await usage_rows_of_users(conn, permitted, [cell.user_id or NO_GROUP for cell in cells], query)
     elif arguments["on_user"]:
         rows = await conn.rows("usage_breakdown_of_users", **arguments)
     elif arguments["source"] == "WORKSPACE":
@@ -157,10 +163,42 @@ async def usage_rows_of(
     return [BreakdownRows(*one) for one in zip(found, others, strict=True)]
 
 
+async def usage_rows_of_users(
+    conn: Connection, permitted: PermittedScopes, users: Sequence[UUID], query: UsageQuery
+) -> list[BreakdownRows]:
+    """Return the breakdown of each of these users, nothing of those whom the caller may not see."""
+    if query.range.edges or Dimension.USER in query.by or len(users) == 1:
+        # One user's is a short read, which shares a message with those of others.
+        return await usage_rows_of(conn, permitted, [Cell(user_id=user_id) for user_id in users], query)
+    rows = await conn.rows(
+        "usage_breakdown_of_whole_users",
+        **_filter_arguments(permitted, query),
+        cell_users=list(users),
+        ordering=query.ordering.name,
+    )
+    found: dict[UUID, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(row)
+    return [_first_rows(found[user_id], query.first) if user_id in found else _NO_ROWS for user_id in users]
+
+
+def _first_rows(rows: list[Row], first: int) -> BreakdownRows:
+    if len(rows) <= first:
+        return BreakdownRows(rows, _NOTHING)
+    rest = rows[first:]
+    figures = (sum(row[number] for row in rest) for number in range(_FIRST_FIGURE, _COUNT))
+    return BreakdownRows(rows[:first], (*_NOTHING[:_FIRST_FIGURE], *figures, len(rest), None))
+
+
 def breakdown_of(found: BreakdownRows) -> Breakdown:
     """Return a breakdown from its rows."""
-    rows = tuple(BreakdownRow(Key(*row[1:5]), Figures(*row[6:11])) for row in found.rows)
-    return Breakdown(rows, Figures(*found.other[6:11]), found.other[5])
+    rows = tuple(BreakdownRow(Key(*row[1:_FIRST_FIGURE]), Figures(*row[_FIRST_FIGURE:_COUNT])) for row in found.rows)
+    return Breakdown(rows, Figures(*found.other[_FIRST_FIGURE:_COUNT]), found.other[_COUNT])
+
+
+def _are_whole_users(cells: Sequence[Cell]) -> bool:
+    user_id = cells[0].user_id
+    return user_id is not None and cells[0] == Cell(user_id=user_id)
 
 
 def _is_ranking(cells: Sequence[Cell], query: UsageQuery) -> bool:
@@ -190,14 +228,29 @@ def _source(cells: Sequence[Cell], query: UsageQuery) -> str:
     return "USER_DETAIL" if by_product or narrowed or query.range.edges else "USER"
 
 
-def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery) -> dict[str, object]:
-    """Return what every usage statement takes."""
-    shape = cells[0]
+def _filter_arguments(permitted: PermittedScopes, query: UsageQuery) -> dict[str, object]:
     return {
         "workspace_id": permitted.workspace_id,
         "everyone": permitted.everyone,
         "own_user": permitted.user_id,
         "managed_groups": list(permitted.managed_groups),
+        "by_user": Dimension.USER in query.by,
+        "by_group": Dimension.GROUP in query.by,
+        "by_product": Dimension.PRODUCT in query.by,
+        "by_model": Dimension.MODEL in query.by,
+        "users": _listed(query.filter.users),
+        "groups": _listed(query.filter.groups),
+        "products": _listed(query.filter.products),
+        "models": _listed(query.filter.models),
+        "first_day": query.range.first_day,
+        "last_day": query.range.last_day,
+    }
+
+
+def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery) -> dict[str, object]:
+    """Return what every usage statement takes."""
+    shape = cells[0]
+    return _filter_arguments(permitted, query) | {
         "cell_users": [cell.user_id or NO_GROUP for cell in cells],
         "cell_groups": [cell.group_id or NO_GROUP for cell in cells],
         "cell_products": [cell.product or "" for cell in cells],
@@ -208,17 +261,7 @@ def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: Usa
         "on_product": shape.product is not None,
         "on_model": shape.model is not None,
         "on_members": shape.members_of is not None,
-        "by_user": Dimension.USER in query.by,
-        "by_group": Dimension.GROUP in query.by,
-        "by_product": Dimension.PRODUCT in query.by,
-        "by_model": Dimension.MODEL in query.by,
-        "users": _listed(query.filter.users),
-        "groups": _listed(query.filter.groups),
-        "products": _listed(query.filter.products),
-        "models": _listed(query.filter.models),
         "source": _source(cells, query),
-        "first_day": query.range.first_day,
-        "last_day": query.range.last_day,
         **month_arguments(days_of(query.range) if query.range.edges else months_of(query.range)),
         "first": query.first,
         "credits_only": query.credits_only,

@@ -1,12 +1,12 @@
 """Connections as Relay describes them: a page of a list, with cursors to go on from."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Generic, TypeVar
 
 import strawberry
 
 from creditdesk.credits.errors import InvalidPageError
-from creditdesk.credits.people import Order, Page, Window
+from creditdesk.credits.people import Order, Page, Position, Window
 from creditdesk.graphql.cursors import decode_cursor, encode_cursor
 
 MAX_PAGE = 100
@@ -87,11 +87,16 @@ def connection_of(
     return Connection(
         edges=edges,
         nodes=[edge.node for edge in edges],
-        page_info=PageInfo(
-            has_next_page=window.past is not None if window.from_end else page.more,
-            has_previous_page=page.more if window.from_end else window.past is not None,
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
-        ),
+        page_info=page_info(order, window, [position for _, position in page.items], more=page.more),
         count=count,
+    )
+
+
+def page_info(order: Order | str, window: Window, positions: Sequence[Position], *, more: bool) -> PageInfo:
+    """Return where a page stands; `positions` are its items', or its first and last one's."""
+    return PageInfo(
+        has_next_page=window.past is not None if window.from_end else more,
+        has_previous_page=more if window.from_end else window.past is not None,
+        start_cursor=encode_cursor(order, positions[0]) if positions else None,
+        end_cursor=encode_cursor(order, positions[-1]) if positions else None,
     )

@@ -11,7 +11,8 @@ from creditdesk.credits.errors import InvalidIdError
 
 def encode_id(type_name: str, id_: UUID) -> strawberry.ID:
     """Return the API's id of an object."""
-    return strawberry.ID(base64.urlsafe_b64encode(f"{type_name}:{id_}".encode()).decode().rstrip("="))
+    # Of letters, digits, colons and dashes base64 makes neither of the two signs that are no part of a URL.
+    return strawberry.ID(binascii.b2a_base64(f"{type_name}:{id_}".encode(), newline=False).decode().rstrip("="))
 
 
 def decode_id(text: str) -> tuple[str, UUID]:

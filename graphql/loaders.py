@@ -19,9 +19,10 @@ from creditdesk.credits import (
     usage,
     workspace_settings,
 )
-from creditdesk.credits.budget_rules import Budget
+from creditdesk.credits.budget_rules import Budget, main_budget
 from creditdesk.credits.forecasts import Forecast
 from creditdesk.credits.limits import Limit, LimitScope
+from creditdesk.credits.main_budgets import KnownBudget, MainBudget, main_budgets_of_users
 from creditdesk.credits.own_accounts import OwnAccount
 from creditdesk.credits.people import Order, Page, UserFilter, Window
 from creditdesk.credits.permitted import PermittedScopes
@@ -92,6 +93,13 @@ class _Reads:
     async def budgets_at_once(self, _: None, ids: list[UUID]) -> list[list[Budget]]:
         return await self.budgets_of_users(ids)
 
+    async def main_budgets(self, _: None, ids: list[UUID]) -> Sequence[MainBudget | KnownBudget | None]:
+        if (own := self._own_account(ids)) is not None:
+            main = main_budget(await own.budgets(now=self._now), LimitScope.USER)
+            return [KnownBudget(main) if main else None]
+        found = await main_budgets_of_users(self._conn, self._permitted, ids, now=self._now)
+        return [found.get(id_) for id_ in ids]
+
     async def budget_of_groups(self, ids: list[UUID]) -> list[Budget | None]:
         found = await budgets.budget_of_groups(self._conn, self._permitted, ids, now=self._now)
         return [found.get(id_) for id_ in ids]
@@ -140,6 +148,9 @@ class _Reads:
         query, interval, _ = question
         return await series.series_rows_of(self._conn, self._permitted, cells, query, interval)
 
+    async def usage_rows_of_users(self, query: UsageQuery, users: list[UUID]) -> list[BreakdownRows]:
+        return await usage.usage_rows_of_users(self._conn, self._permitted, users, query)
+
     async def breakdown_rows(
         self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]
     ) -> Sequence[BreakdownRows]:
@@ -166,6 +177,8 @@ class Loaders:
     """The loaders of one request, for one caller."""
 
     budgets_together = _Made(lambda reads: Together(reads.budgets_at_once))
+    main_budgets_together = _Made(lambda reads: Together(reads.main_budgets))
+    usage_of_users_together = _Made(lambda reads: Together(reads.usage_rows_of_users))
     breakdowns_together = _Made(lambda reads: Together(reads.breakdown_rows))
     budgets = _Made(lambda reads: DataLoader(reads.budgets_of_users))
     group_budgets = _Made(lambda reads: DataLoader(reads.budget_of_groups))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Generic, TypeVar
 
 from strawberry import dataloader
@@ -85,19 +86,23 @@ class Together(Generic[Question, Subject, Answer]):
 
     def __init__(self, answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
         self._answer = answer
-        self._rounds: dict[Question, tuple[dict[Subject, None], asyncio.Task[dict[Subject, Answer]]]] = {}
+        self._rounds: dict[Question, tuple[list[Sequence[Subject]], asyncio.Task[list[Sequence[Answer]]]]] = {}
 
     async def ask(self, question: Question, subjects: Sequence[Subject]) -> list[Answer]:
         """Return each subject's answer."""
         if question not in self._rounds:
-            self._rounds[question] = ({}, asyncio.create_task(self._read(question)))
+            self._rounds[question] = ([], asyncio.create_task(self._read(question)))
             read_within(self._rounds[question][1])
         asked, reading = self._rounds[question]
-        asked.update(dict.fromkeys(subjects))
-        found = await asyncio.shield(reading)
-        return [found[subject] for subject in subjects]
+        place = len(asked)
+        asked.append(subjects)
+        return list((await asyncio.shield(reading))[place])
 
-    async def _read(self, question: Question) -> dict[Subject, Answer]:
+    async def _read(self, question: Question) -> list[Sequence[Answer]]:
         await asyncio.sleep(0)  # those who ask at this moment come along
-        subjects = list(self._rounds.pop(question)[0])
-        return dict(zip(subjects, await self._answer(question, subjects), strict=True))
+        asked, _ = self._rounds.pop(question)
+        if len(asked) == 1:
+            return [await self._answer(question, list(asked[0]))]
+        subjects = list(dict.fromkeys(chain.from_iterable(asked)))
+        found = dict(zip(subjects, await self._answer(question, subjects), strict=True))
+        return [[found[subject] for subject in one] for one in asked]

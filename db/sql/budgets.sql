@@ -65,9 +65,8 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
   -- include user_visible
 ;
 
--- name: budget_limits
--- plan: generic
--- Every rule that the budgets of these users and groups may come from, and whether the caller may see what it is set on.
+-- fragment: rules_for_users
+-- Every rule that is set on these users, on groups of theirs and on the workspace, and whether the caller may see that.
 --
 -- A user's limit may come from a group of theirs that a manager of another one may not see.
 SELECT
@@ -90,14 +89,52 @@ WHERE l.workspace_id = %(workspace_id)s::uuid
   AND l.scope_id IN (
     SELECT m.group_id
     FROM group_member AS m
-    JOIN app_user AS u
-      ON u.workspace_id = m.workspace_id
-      AND u.id = m.user_id
+    CROSS JOIN LATERAL (SELECT m.user_id AS id) AS u
     WHERE m.workspace_id = %(workspace_id)s::uuid
       AND m.user_id = ANY (%(users)s::uuid[])
       AND
       -- include user_visible
   )
+UNION ALL
+SELECT
+  -- include limit_columns
+  , true
+FROM credit_limit AS l
+CROSS JOIN LATERAL (SELECT l.scope_id AS id) AS u
+WHERE l.workspace_id = %(workspace_id)s::uuid
+  AND l.scope = 'USER'
+  AND l.scope_id = ANY (%(users)s::uuid[])
+  AND
+  -- include user_visible
+
+-- name: rules_of_users
+-- plan: generic
+-- The rules that these users' own budgets may come from.
+  -- include rules_for_users
+;
+
+-- name: groups_of_holders
+-- plan: generic
+-- The visible ones of these users, and the groups whose limits count for them, as text: many users have the same.
+SELECT u.id,
+  ARRAY(
+    SELECT m.group_id
+    FROM group_member AS m
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.user_id = u.id
+    ORDER BY m.group_id
+  )::text
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = ANY (%(users)s::uuid[])
+  AND
+  -- include user_visible
+;
+
+-- name: budget_limits
+-- plan: generic
+-- The rules that the budgets of these users and groups may come from, those that they share included.
+  -- include rules_for_users
 UNION ALL
 SELECT
   -- include limit_columns
@@ -112,24 +149,11 @@ JOIN credit_limit AS l
   AND l.kind = 'SHARED'
 WHERE
   -- include pool_open
-UNION ALL
-SELECT
-  -- include limit_columns
-  , true
-FROM unnest(%(users)s::uuid[]) AS u(id)
-JOIN credit_limit AS l
-  ON l.workspace_id = %(workspace_id)s::uuid
-  AND l.scope = 'USER'
-  AND l.scope_id = u.id
-WHERE
-  -- include user_visible
 ;
 
--- name: budget_balances
--- plan: generic
--- What was used of the balances of the current periods, and what is held now: of each of the users in every kind, of their
--- pools and those of the groups, and of the workspace's. Those that are not there hold nothing.
-WITH kind AS MATERIALIZED (
+-- fragment: kinds_now
+-- What balances are kept, and the first day of each one's current period.
+kind AS MATERIALIZED (
   SELECT k.id, k.scope,
     period_first_day(
       k.cadence,
@@ -142,17 +166,35 @@ WITH kind AS MATERIALIZED (
   JOIN workspace_settings AS s ON s.workspace_id = k.workspace_id
   WHERE k.workspace_id = %(workspace_id)s::uuid
 )
+
+-- fragment: users_balances
+-- The balances of these users. They are named in an array: joined one by one, each would be looked up from the top.
 SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
 FROM kind AS k
-CROSS JOIN unnest(%(users)s::uuid[]) AS u(id)
 JOIN balance AS b
   ON b.workspace_id = %(workspace_id)s::uuid
   AND b.kind_id = k.id
-  AND b.scope_id = u.id
+  AND b.scope_id = ANY (%(users)s::uuid[])
   AND b.first_day = k.first_day
+CROSS JOIN LATERAL (SELECT b.scope_id AS id) AS u
 WHERE k.scope = 'USER'
   AND
   -- include user_visible
+
+-- name: balances_of_users
+-- plan: generic
+-- What these users used of their own balances in the current periods, and what is held now. Those not there hold nothing.
+WITH
+  -- include kinds_now
+  -- include users_balances
+;
+
+-- name: budget_balances
+-- plan: generic
+-- The same, and that of their pools and those of the groups, and of the workspace's.
+WITH
+  -- include kinds_now
+  -- include users_balances
 UNION ALL
 SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
 FROM kind AS k

@@ -199,6 +199,37 @@ WHERE %(after_id)s::uuid IS NULL
 ORDER BY u.number, u.sort_name, u.id
 LIMIT %(size)s::integer;
 
+-- name: members_page
+-- plan: generic
+-- The same of all users of each group by name alone, from its memberships: the commonest list, whose plan is kept.
+SELECT scope.nth, page.*
+FROM unnest(%(scopes)s::uuid[]) WITH ORDINALITY AS scope(group_id, nth)
+CROSS JOIN LATERAL (
+  SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version, 0::bigint AS number,
+    u.sort_name
+  FROM group_member AS m
+  JOIN app_user AS u
+    ON u.workspace_id = %(workspace_id)s::uuid
+    AND u.id = m.user_id
+  WHERE m.workspace_id = %(workspace_id)s::uuid
+    AND m.group_id = scope.group_id
+    AND
+    -- include user_visible
+    AND (
+      %(after_id)s::uuid IS NULL
+      OR NOT %(backwards)s::boolean
+        AND (0::bigint, u.sort_name, u.id) > (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+      OR %(backwards)s::boolean
+        AND (0::bigint, u.sort_name, u.id) < (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+    )
+  ORDER BY
+    CASE WHEN %(backwards)s::boolean THEN u.sort_name END DESC,
+    CASE WHEN %(backwards)s::boolean THEN u.id END DESC,
+    u.sort_name, u.id
+  LIMIT %(size)s::integer
+) AS page
+ORDER BY scope.nth;
+
 -- name: users_count
 -- How many users each scope's list has.
 SELECT scope.nth, count(*)

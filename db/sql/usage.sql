@@ -200,14 +200,13 @@ ranked AS (
     ) AS place
   FROM summed
 )
-SELECT nth, user_id, group_id, product, model, 1 AS rows,
-  credits::bigint, requests::bigint, input_tokens::bigint, cached_input_tokens::bigint, output_tokens::bigint, place
+SELECT nth, user_id, group_id, product, model,
+  credits::bigint, requests::bigint, input_tokens::bigint, cached_input_tokens::bigint, output_tokens::bigint, 1, place
 FROM ranked
 WHERE place <= %(first)s::integer
 UNION ALL
-SELECT nth, NULL, NULL, NULL, NULL, count(*),
-  sum(credits)::bigint, sum(requests)::bigint, sum(input_tokens)::bigint, sum(cached_input_tokens)::bigint,
-  sum(output_tokens)::bigint, NULL
+SELECT nth, NULL, NULL, NULL, NULL, sum(credits)::bigint, sum(requests)::bigint, sum(input_tokens)::bigint,
+  sum(cached_input_tokens)::bigint, sum(output_tokens)::bigint, count(*), NULL
 FROM ranked
 WHERE place > %(first)s::integer
 GROUP BY nth
@@ -258,6 +257,37 @@ FROM found
 WHERE place > %(first)s::integer
 GROUP BY nth, bucket
 ORDER BY nth, place, bucket
+
+-- name: usage_breakdown_of_whole_users
+-- plan: generic
+-- The same of whole users, all rows of each, in their order: the commonest read, which does without ranks.
+--
+-- The users are named in an array, whose index is gone through once; joined one by one, each is looked up from the top.
+SELECT r.user_id, NULL::uuid,
+  CASE WHEN %(by_group)s::boolean THEN r.group_id END,
+  CASE WHEN %(by_product)s::boolean THEN r.product END,
+  CASE WHEN %(by_model)s::boolean THEN r.model END,
+  sum(r.credits)::bigint, sum(r.requests)::bigint, sum(r.input_tokens)::bigint, sum(r.cached_input_tokens)::bigint,
+  sum(r.output_tokens)::bigint
+FROM rollup_user_detail_day AS r
+CROSS JOIN LATERAL (SELECT r.user_id AS id) AS u
+WHERE r.workspace_id = %(workspace_id)s::uuid
+  AND r.user_id = ANY (%(cell_users)s::uuid[])
+  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+  AND
+  -- include user_visible
+  -- include usage_filter
+GROUP BY 1, 3, 4, 5
+HAVING sum(r.credits) <> 0 OR sum(r.requests) <> 0 OR sum(r.input_tokens) <> 0 OR sum(r.cached_input_tokens) <> 0
+  OR sum(r.output_tokens) <> 0
+ORDER BY 1,
+  CASE %(ordering)s::text
+    WHEN 'CREDITS_DESC' THEN -sum(r.credits)
+    WHEN 'CREDITS_ASC' THEN sum(r.credits)
+    WHEN 'REQUESTS_DESC' THEN -sum(r.requests)
+    WHEN 'TOKENS_DESC' THEN -sum(r.input_tokens + r.cached_input_tokens + r.output_tokens)
+  END,
+  4, 5, 3;
 
 -- name: usage_breakdown_of_users
 -- plan: generic
@@ -318,8 +348,8 @@ WITH spent AS (
     )
   END
 )
-SELECT 1 AS nth, user_id, NULL::uuid AS group_id, NULL AS product, NULL AS model, 1 AS rows,
-  credits, 0, 0, 0, 0, row_number() OVER (ORDER BY credits DESC, user_id) AS place
+SELECT 1 AS nth, user_id, NULL::uuid AS group_id, NULL AS product, NULL AS model,
+  credits, 0, 0, 0, 0, 1, row_number() OVER (ORDER BY credits DESC, user_id) AS place
 FROM (
   SELECT user_id, credits
   FROM spent

@@ -1,7 +1,7 @@
 """Making a plan: from a valid document to branches, and functions that reach for them and write the answer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import strawberry
@@ -26,11 +26,9 @@ from strawberry.types.field import StrawberryField
 
 from creditdesk.graphql.execution.arguments import STRAWBERRY, call_of
 from creditdesk.graphql.execution.collecting import Collector, fragments_of
+from creditdesk.graphql.execution.covering import is_at_hand, is_lean
 from creditdesk.graphql.execution.leaves import leaf_written
 from creditdesk.graphql.execution.plans import Batch, Batches, Branch, Call, DeclinedError, Plan, Shape
-
-MOST_FUNCTIONS = 2000
-"""What has branches is compiled wherever a fragment is spread; a document that unfolds to more is not planned."""
 
 _Selections = tuple[SelectionSetNode | None, ...]
 
@@ -59,16 +57,20 @@ def compile_plan(
     *,
     batches: Batches,
     permits: Callable[[object], bool],
+    most_functions: int,
 ) -> Plan:
     """Return the plan of a query; raise DeclinedError where it holds anything that plans do not know.
 
+    What reads is compiled wherever a fragment is spread, so a document may come to more functions than it is worth.
     `chosen` has the values of the variables in `@skip` and `@include`, and `permits` says of a field's extension
     whether it lets the caller pass.
     """
     core: GraphQLSchema = schema._schema  # noqa: SLF001 - Strawberry has no public way to the schema that it executes
     if operation.operation is not OperationType.QUERY or core.query_type is None or operation.directives:
         raise DeclinedError
-    compiler = _Compiler(schema, core, Collector(core, fragments_of(document), chosen), batches, permits)
+    compiler = _Compiler(
+        schema, core, Collector(core, fragments_of(document), chosen), batches, permits, most_functions
+    )
     return compiler.plan(operation, core.query_type)
 
 
@@ -80,18 +82,21 @@ class _Compiler:
         collector: Collector,
         batches: Batches,
         permits: Callable[[object], bool],
+        most_functions: int,
     ) -> None:
         self._schema = schema
         self._core = core
         self._collector = collector
         self._batches = batches
         self._permits = permits
+        self._most_functions = most_functions
         self._source: list[str] = []
         self._functions = 0
         self._names: dict[str, Any] = {}
         self._made: dict[tuple[object, ...], _Made] = {}
         self._dispatched: dict[str, dict[type, str]] = {}
-        self._branches: list[tuple[Call, Batch | None, bool, str | None, list[int]] | None] = []
+        self._branches: list[Branch | None] = []
+        self._reaches: dict[int, str] = {}
         self._beneath: list[int] = []
         self._calls: list[Call] = []
 
@@ -103,10 +108,9 @@ class _Compiler:
         for name, functions in self._dispatched.items():
             names[name].update({type_: names[function] for type_, function in functions.items()})
         branches = tuple(
-            Branch(number, call, batch, lean, names[reach] if reach else None, tuple(beneath))
-            for number, branch in enumerate(self._branches)
+            replace(branch, reach=names[self._reaches[branch.number]]) if branch.number in self._reaches else branch
+            for branch in self._branches
             if branch is not None
-            for call, batch, lean, reach, beneath in (branch,)
         )
         reach = names[made.reach] if made.reach else None
         return Plan(operation, reach, names[made.write], tuple(self._beneath), branches, tuple(self._calls), source)
@@ -137,7 +141,7 @@ class _Compiler:
 
     def _function(self, kind: str, argument: str, body: Iterable[str]) -> str:
         """Generate a function, and return its name."""
-        if self._functions == MOST_FUNCTIONS:
+        if self._functions == self._most_functions:
             raise DeclinedError
         self._functions += 1
         name = f"{kind}{self._functions}"
@@ -186,36 +190,24 @@ class _Compiler:
         self._beneath.append(number)
         outer, self._beneath = self._beneath, []
         type_ = call.field.type
-        lean = batch is not None and batch.shape is not None and self._covers(batch.shape, type_, selections)
+        if (
+            batch is not None
+            and batch.leaner is not None
+            and is_lean(batch.leaner, type_, selections, self._collector, self._batches)
+        ):
+            batch = batch.leaner
+        lean = batch is not None and is_lean(batch, type_, selections, self._collector, self._batches)
         lines, reach = self._completed(value, type_, selections, batch.shape if batch and lean else None)
         if reach:
-            reach = self._function("b", "found", [f"{reach}({_flattened(type_, 'found')}, run)"])
-        self._branches[number] = (call, batch, lean, reach, self._beneath)
+            self._reaches[number] = self._function("b", "found", [f"{reach}({_flattened(type_, 'found')}, run)"])
+        at_hand = is_at_hand(call, batch, selections, self._collector)
+        self._branches[number] = Branch(number, call, batch, lean, at_hand, tuple(self._beneath))
         self._beneath = outer
         sources = "ss"
         if batch is not None and batch.of is not None:
             of = shape.reads[batch.of] if shape is not None else f"s.{batch.of}"
             sources = f"[{of} for s in ss]"
         return _Lines([f"{value} = next(run.found[{number}])", *lines], [f"run.waiting[{number}] += {sources}"])
-
-    def _covers(self, shape: Shape, type_: GraphQLOutputType, selections: _Selections) -> bool:
-        """Tell whether everything that is selected can be read from lean objects."""
-        named = get_named_type(type_)
-        if not isinstance(named, GraphQLObjectType):
-            return False
-        for nodes in self._collector.fields(named, selections).values():
-            name = nodes[0].name.value
-            if name == "__typename":
-                continue
-            read = shape.reads.get(name)
-            if read is None:
-                batch = self._batches.get((named.name, name))
-                if batch is None or (batch.of is not None and batch.of not in shape.reads):
-                    return False
-            inner = tuple(node.selection_set for node in nodes)
-            if isinstance(read, tuple) and not self._covers(read[1], named.fields[name].type, inner):
-                return False
-        return True
 
     def _completed(
         self, value: str, type_: GraphQLOutputType, selections: _Selections, shape: Shape | None

@@ -21,6 +21,10 @@ MOST_PLANS = 16
 """Plans of one operation: for each set of permissions and each choice of its `@skip` and `@include` variables."""
 
 
+MOST_FUNCTIONS = 400
+"""Functions that a plan is made of: compiling more of them would keep everybody else waiting."""
+
+
 class Outcome(Enum):
     """What came of an operation."""
 
@@ -71,11 +75,13 @@ class PlannedExecutor:
         batches: Batches,
         *,
         compile_at: int = 2,
+        most_functions: int = MOST_FUNCTIONS,
         note: Callable[[Outcome], None] = lambda _: None,
     ) -> None:
         self._schema = schema
         self._batches = batches
         self._compile_at = compile_at
+        self._most_functions = most_functions
         self._note = note
 
     async def written(self, asked: Asked) -> str | None:
@@ -117,7 +123,13 @@ class PlannedExecutor:
             return None
         try:
             plan = compile_plan(
-                self._schema, asked.document, asked.operation, chosen, batches=self._batches, permits=asked.permits
+                self._schema,
+                asked.document,
+                asked.operation,
+                chosen,
+                batches=self._batches,
+                permits=asked.permits,
+                most_functions=self._most_functions,
             )
         except DeclinedError:
             plan = None

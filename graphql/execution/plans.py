@@ -69,6 +69,10 @@ class Batch:
     of: str | None = None
     shape: Shape | None = None
     show: Callable[[Any], Any] | None = None
+    leaner: "Batch | None" = None
+    """What is read instead where the leaner one's shape covers what is selected."""
+    only_for: frozenset[str] | None = None
+    """The fields for which anything is read, if not for all: without them the answers are at hand."""
 
 
 Batches: TypeAlias = Mapping[tuple[str, str], Batch]
@@ -77,14 +81,15 @@ Batches: TypeAlias = Mapping[tuple[str, str], Batch]
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A field that has to be read; `reach` notes what is asked of its values, for the branches beneath it."""
+    """A field that has to be read, unless it is at hand; `reach` notes what is asked of its values by those beneath."""
 
     number: int
     call: Call
     batch: Batch | None
     lean: bool
-    reach: Reach | None
+    is_at_hand: bool
     beneath: tuple[int, ...]
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Following a plan: read branch by branch, each for all the objects that it is asked of, then written in one go."""
+"""Following a plan: read level by level, each branch for all the objects it is asked of, then written in one go."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping, MutableMapping, Sequence
@@ -68,16 +68,32 @@ class Run:
         """Return what a resolver that needs no waiting answers."""
         return self._called(self._plan.calls[number], source)
 
-    async def _read(self, numbers: Sequence[int]) -> None:
-        """Read branches side by side, and each one's own after it: none waits for others than the one it is beneath."""
-        asked = [self._plan.branches[number] for number in numbers if self.waiting[number]]
-        if len(asked) == 1:
-            await self._fill(asked[0])
-        elif asked:
-            # None is left behind running: what fails says so when all have ended.
-            for ended in await asyncio.gather(*map(self._fill, asked), return_exceptions=True):
-                if ended is not None:
-                    raise ended
+    async def _read(self, first: Sequence[int]) -> None:
+        """Read all branches, level by level: those of a level side by side, so that what they ask for is read together.
+
+        What is at hand makes no level of its own: what is beneath it is read with the branches beside it.
+        """
+        level = list(first)
+        while level:
+            asked: list[Branch] = []
+            beneath: list[int] = []
+            for number in level:  # it grows on the way
+                branch = self._plan.branches[number]
+                if self.waiting[number]:
+                    if branch.is_at_hand:
+                        await self._fill(branch)
+                        level += branch.beneath
+                    else:
+                        asked.append(branch)
+                        beneath += branch.beneath
+            if len(asked) == 1:
+                await self._fill(asked[0])
+            elif asked:
+                # None is left behind running: what fails says so when all have ended.
+                for ended in await asyncio.gather(*map(self._fill, asked), return_exceptions=True):
+                    if ended is not None:
+                        raise ended
+            level = beneath
 
     async def _fill(self, branch: Branch) -> None:
         sources, call = self.waiting[branch.number], branch.call
@@ -92,7 +108,6 @@ class Run:
         self.found[branch.number] = iter(values)
         if branch.reach is not None:
             branch.reach(values, self)
-            await self._read(branch.beneath)
 
     async def _each(self, call: Call, sources: Sequence[object]) -> Sequence[Any]:
         if not call.definition.is_async:

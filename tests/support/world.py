@@ -607,7 +607,7 @@ def boundless(stored: StoredDocuments | None = None, *, executor: str = EXECUTOR
         per_second=BOUNDLESS,
         clock=lambda: float(next(leaps)),
     )
-    plans = PlannedExecutor(schema, BATCHES, compile_at=1) if executor == "planned" else None
+    plans = PlannedExecutor(schema, BATCHES, compile_at=1, most_functions=5000) if executor == "planned" else None
     return Answering(Documents(core_schema(), TRUSTED), charging=charging, stored=stored, plans=plans, seconds=seconds)
 
 

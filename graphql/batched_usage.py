@@ -1,0 +1,235 @@
+"""Usage of many users and groups at once, broken down or over time, as rows."""
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from creditdesk.credits import usage
+from creditdesk.credits.ranges import Range as ResolvedRange
+from creditdesk.credits.series import SeriesRows, shown_series
+from creditdesk.credits.usage import BreakdownRows, Cell, Figures, Filter, UsageQuery
+from creditdesk.graphql.context import Info
+from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering
+from creditdesk.graphql.execution.plans import Shape
+from creditdesk.graphql.figures import FIGURES, UsageFilter, shown_figures
+from creditdesk.graphql.loaders import cell_shape
+from creditdesk.graphql.ranges import Range, RangeInput
+from creditdesk.graphql.selections import selects_any
+from creditdesk.graphql.usage import (
+    CreditUsage,
+    UsageBreakdown,
+    UsageKey,
+    UsageSeries,
+    checked_dimensions,
+    checked_rows,
+    wants_credits_only,
+    wants_points_of_credits,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of the usage of every object of a batch."""
+
+    span: ResolvedRange
+    filter: Filter
+    range: Range
+    data_through: datetime
+
+
+class UserUsage(NamedTuple):
+    """What a user used, before it is known what is wanted of it."""
+
+    user_id: UUID
+    asked: Asked
+    figures: Figures
+
+    @property
+    def shown(self) -> CreditUsage:
+        """Return the type's own object."""
+        return _shown_usage(Cell(user_id=self.user_id), self.asked, self.figures)
+
+
+def _shown_usage(cell: Cell, asked: Asked, figures: Figures) -> CreditUsage:
+    return CreditUsage(
+        range=asked.range,
+        data_through=asked.data_through,
+        cell=cell,
+        span=asked.span,
+        filter=asked.filter,
+        **shown_figures(figures),
+    )
+
+
+def shown_usage(used: UserUsage) -> CreditUsage:
+    """Return the type's own object."""
+    return used.shown
+
+
+def _asked(info: Info, range_: RangeInput, filter_: UsageFilter | None) -> Asked:
+    span = range_.resolved(info.context)
+    return Asked(span, filter_.wanted() if filter_ else Filter(), Range.of(span), info.context.now)
+
+
+def _wants_figures(info: Info) -> bool:
+    return selects_any(info._raw_info, FIGURES)  # noqa: SLF001 - Strawberry has no public way to the field's nodes
+
+
+def _total(found: BreakdownRows) -> Figures:
+    total = usage.breakdown_of(found)
+    return total.rows[0].figures if total.rows else Figures()
+
+
+async def read_usage_of_users(
+    users: Sequence[UUID], info: Info, range: RangeInput, filter: UsageFilter | None = None
+) -> list[UserUsage]:
+    """Read what each user used; the totals only where they are selected."""
+    asked = _asked(info, range, filter)
+    if not _wants_figures(info):
+        nothing = Figures()
+        return [UserUsage(user_id, asked, nothing) for user_id in users]
+    found = await info.context.loaders.usage_of_users_together.ask(UsageQuery(asked.span, asked.filter), users)
+    return [UserUsage(user_id, asked, _total(one)) for user_id, one in zip(users, found, strict=True)]
+
+
+async def read_usage_of_groups(
+    groups: Sequence[UUID],
+    info: Info,
+    range: RangeInput,
+    filter: UsageFilter | None = None,
+    attribution: Attribution = Attribution.CHARGED,
+) -> list[CreditUsage | None]:
+    """Read what each group used, where the caller may see it; the totals only where they are selected."""
+    charged, context = attribution is Attribution.CHARGED, info.context
+    seen = [id_ for id_ in dict.fromkeys(groups) if context.permitted.may_read_group(id_)]
+    if not seen:
+        return [None] * len(groups)
+    asked = _asked(info, range, filter)
+    cells = [Cell(group_id=id_) if charged else Cell(members_of=id_) for id_ in seen]
+    figures = [Figures()] * len(cells)
+    if _wants_figures(info):
+        question = (UsageQuery(asked.span, asked.filter), cell_shape(cells[0]))
+        figures = [*map(_total, await context.loaders.breakdowns_together.ask(question, cells))]
+    shown = [_shown_usage(cell, asked, figure) for cell, figure in zip(cells, figures, strict=True)]
+    found = dict(zip(seen, shown, strict=True))
+    return [found.get(id_) for id_ in groups]
+
+
+async def read_breakdowns(
+    usages: Sequence[CreditUsage | UserUsage],
+    info: Info,
+    by: list[Dimension],
+    first: int = 10,
+    order_by: Ordering = Ordering.CREDITS_DESC,
+) -> list[tuple[BreakdownRows, CreditUsage | UserUsage]]:
+    """Read the breakdown of each usage, those that are asked the same in one read."""
+    dimensions, size, loaders = checked_dimensions(by), checked_rows(first), info.context.loaders
+    credits_only = wants_credits_only(info)
+
+    def query(span: ResolvedRange, wanted: Filter) -> UsageQuery:
+        return UsageQuery(span, wanted, dimensions, size, order_by, credits_only)
+
+    if isinstance(usages[0], UserUsage):
+        # They are of one field, which was asked one thing.
+        asked = usages[0].asked
+        users = [one.user_id for one in usages if isinstance(one, UserUsage)]
+        found = await loaders.usage_of_users_together.ask(query(asked.span, asked.filter), users)
+        return list(zip(found, usages, strict=True))
+    cells = [(one.span, one.filter, one.cell) for one in usages if isinstance(one, CreditUsage)]
+    alike: dict[Hashable, list[int]] = {}
+    for index, (span, wanted, cell) in enumerate(cells):
+        alike.setdefault((span, wanted, cell_shape(cell)), []).append(index)
+    answers: dict[int, BreakdownRows] = {}
+    for indexes in alike.values():
+        span, wanted, cell = cells[indexes[0]]
+        of = [cells[index][2] for index in indexes]
+        read = await loaders.breakdowns_together.ask((query(span, wanted), cell_shape(cell)), of)
+        answers |= dict(zip(indexes, read, strict=True))
+    return [(answers[index], one) for index, one in enumerate(usages)]
+
+
+def shown_breakdown(found: tuple[BreakdownRows, CreditUsage | UserUsage]) -> UsageBreakdown:
+    """Return the type's own object."""
+    lean, whole = found
+    return UsageBreakdown.of(usage.breakdown_of(lean), whole if isinstance(whole, CreditUsage) else whole.shown)
+
+
+async def read_series(
+    usages: Sequence[CreditUsage | UserUsage],
+    info: Info,
+    interval: Interval,
+    by: Dimension | None = None,
+    first: int = 10,
+) -> list[list[tuple[SeriesRows, bool]]]:
+    """Read the series of each usage, and whether they are by a dimension."""
+    dimensions, size, lean = (by,) if by else (), checked_rows(first), wants_points_of_credits(info)
+    read = info.context.loaders.series_rows
+    of = [one if isinstance(one, CreditUsage) else one.shown for one in usages]
+    queries = [UsageQuery(one.span, one.filter, dimensions, size, credits_only=lean) for one in of]
+    found = await asyncio.gather(*(read(query, interval, one.cell) for query, one in zip(queries, of, strict=True)))
+    return [[(series, by is not None) for series in one] for one in found]
+
+
+def shown_all_series(found: Sequence[tuple[SeriesRows, bool]]) -> list[UsageSeries]:
+    """Return the type's own objects."""
+    return [UsageSeries.of(shown_series(series), keyed=keyed) for series, keyed in found]
+
+
+def _columns(prefix: str = "s") -> dict[str, str]:
+    at = {name: f"{prefix}[{number}]" for number, name in enumerate(usage.COLUMNS)}
+    return {
+        "credits": at["credits"],
+        "requests": at["requests"],
+        "inputTokens": at["input_tokens"],
+        "cachedInputTokens": at["cached_input_tokens"],
+        "outputTokens": at["output_tokens"],
+        "product": at["product"],
+        "model": at["model"],
+        "rowCount": at["count"],
+    }
+
+
+OF_USER = "key.user_id"
+_ROW = Shape(
+    {name: read for name, read in _columns().items() if name != "rowCount"}
+    | {OF_USER: f"s[{usage.COLUMNS.index('user_id')}]"},
+    {},
+)
+_REST = Shape({name: read for name, read in _columns().items() if name not in {"product", "model"}}, {})
+BREAKDOWN = Shape(
+    {
+        "rows": ("s[0].rows", _ROW),
+        "other": ("s[0].other", _REST),
+        "rowCount": f"len(s[0].rows) + s[0].other[{usage.COLUMNS.index('count')}]",
+    },
+    {},
+)
+_POINT = Shape(
+    {
+        "start": "s[0]",
+        "credits": "s[1]",
+        "requests": "s[2]",
+        "inputTokens": "s[3]",
+        "cachedInputTokens": "s[4]",
+        "outputTokens": "s[5]",
+    },
+    {},
+)
+SERIES = Shape(
+    {"key": "UsageKey(key=s[0].key) if s[1] else None", "points": ("s[0].points", _POINT)}, {"UsageKey": UsageKey}
+)
+USAGE = Shape(
+    {
+        "range": "s.asked.range",
+        "dataThrough": "s.asked.data_through",
+        "credits": "s.figures.credits",
+        "requests": "s.figures.requests",
+        "inputTokens": "s.figures.input_tokens",
+        "cachedInputTokens": "s.figures.cached_input_tokens",
+        "outputTokens": "s.figures.output_tokens",
+    },
+    {},
+)

@@ -1,0 +1,49 @@
+"""What need not be: objects where lean ones cover what is selected, and reads where nothing selected is read."""
+
+from collections.abc import Sequence
+
+from graphql import GraphQLObjectType, GraphQLOutputType, SelectionSetNode, get_named_type
+
+from creditdesk.graphql.execution.collecting import Collector
+from creditdesk.graphql.execution.plans import Batch, Batches, Call, Shape
+
+Selections = Sequence[SelectionSetNode | None]
+
+
+def is_at_hand(call: Call, batch: Batch | None, selections: Selections, collector: Collector) -> bool:
+    """Tell whether a field's answers have not to be waited for."""
+    if batch is None:
+        return not call.definition.is_async
+    named = get_named_type(call.field.type)
+    if batch.only_for is None or not isinstance(named, GraphQLObjectType):
+        return False
+    fields = collector.fields(named, selections).values()
+    return batch.only_for.isdisjoint(nodes[0].name.value for nodes in fields)
+
+
+def is_lean(
+    batch: Batch, type_: GraphQLOutputType, selections: Selections, collector: Collector, batches: Batches
+) -> bool:
+    """Tell whether everything that is selected of a field's answers can be read from lean objects."""
+    return batch.shape is not None and _covers(batch.shape, type_, selections, collector, batches)
+
+
+def _covers(
+    shape: Shape, type_: GraphQLOutputType, selections: Selections, collector: Collector, batches: Batches
+) -> bool:
+    named = get_named_type(type_)
+    if not isinstance(named, GraphQLObjectType):
+        return False
+    for nodes in collector.fields(named, selections).values():
+        name = nodes[0].name.value
+        if name == "__typename":
+            continue
+        read = shape.reads.get(name)
+        if read is None:
+            batch = batches.get((named.name, name))
+            if batch is None or (batch.of is not None and batch.of not in shape.reads):
+                return False
+        inner = tuple(node.selection_set for node in nodes)
+        if isinstance(read, tuple) and not _covers(read[1], named.fields[name].type, inner, collector, batches):
+            return False
+    return True
