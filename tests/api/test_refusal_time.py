@@ -65,6 +65,21 @@ def spent(body: bytes) -> float | None:
     return run(refused())
 
 
+def spent_on_answer(body: bytes) -> float:
+    """Return how many milliseconds of CPU time it takes from a body to an answer without the database."""
+
+    async def answered() -> float:
+        database, now = Database(""), datetime.now(UTC)
+        desk = HoldDesk(database, lambda: now)
+        context = Context(database=database, desk=desk, principal=CALLER, now=now)
+        begun = time.thread_time()
+        answer = await ANSWERING.answer(request_of_json(body), context)
+        assert b"FORBIDDEN" in json.dumps(answer.shown).encode()
+        return (time.thread_time() - begun) * 1000
+
+    return run(answered())
+
+
 def least(body: bytes) -> float:
     """Return the shortest of some tries, if the first is too long; 0 for what is executed."""
     taken = spent(body) or 0.0
@@ -102,6 +117,12 @@ def test_known_attacks_are_refused_in_time(name: str) -> None:
     assert len(WORST[name]) <= MOST_CHARACTERS
     assert spent(WORST[name]) is not None
     assert least(WORST[name]) <= MOST_MILLISECONDS
+
+
+@pytest.mark.soak
+def test_a_batch_of_somebody_who_may_not_record_is_refused_in_time() -> None:
+    body = body_of(RECORD, input={"events": [EVENT] * 2000})
+    assert min(spent_on_answer(body) for _ in range(TRIES)) <= MOST_MILLISECONDS
 
 
 @pytest.mark.soak
