@@ -23,10 +23,8 @@ Send = Callable[[Sequence[Reading]], Awaitable[list[Found]]]
 class _Round:
     """Readings that travel together, with those who wait for each."""
 
-    def __init__(self, waiting: Sequence[tuple[Reading, "asyncio.Future[Found]"]]) -> None:
-        self.waiting: dict[Reading, list[asyncio.Future[Found]]] = {}
-        for reading, future in waiting:
-            self.waiting.setdefault(reading, []).append(future)
+    def __init__(self, waiting: dict[Reading, list["asyncio.Future[Found]"]]) -> None:
+        self.waiting = waiting
 
     @property
     def is_left(self) -> bool:
@@ -49,7 +47,7 @@ class Rounds:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._waiting: list[tuple[Reading, asyncio.Future[Found]]] = []
+        self._waiting: dict[Reading, list[asyncio.Future[Found]]] = {}
         self._under_way = 0
         self._is_due = False
         self._rounds: dict[asyncio.Future[Found], tuple[_Round, asyncio.Task[None]]] = {}
@@ -58,7 +56,7 @@ class Rounds:
         """Return what a reading finds. When all who wait for a round have gone, PostgreSQL is told to end it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Found] = loop.create_future()
-        self._waiting.append((reading, future))
+        self._waiting.setdefault(reading, []).append(future)
         self._begin_soon(loop)
         try:
             return await future
@@ -75,13 +73,16 @@ class Rounds:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
-        together, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
-        together = [one for one in together if not one[1].done()]
+        together: dict[Reading, list[asyncio.Future[Found]]] = {}
+        for reading in list(self._waiting)[:LARGEST]:
+            futures = [future for future in self._waiting.pop(reading) if not future.done()]
+            if futures:
+                together[reading] = futures
         if together:
             round_ = _Round(together)
             self._under_way += 1
             task = loop.create_task(self._run(round_))
-            self._rounds.update((future, (round_, task)) for _, future in together)
+            self._rounds.update((future, (round_, task)) for futures in together.values() for future in futures)
         self._begin_soon(loop)
 
     async def _run(self, round_: _Round) -> None:

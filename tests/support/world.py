@@ -582,7 +582,10 @@ class World:
                     )
                 )
             # As every change of people does: a server knows by it that what it remembers is over.
-            connection.execute("UPDATE workspace_settings SET controls_version = controls_version + 1")
+            connection.execute(
+                "UPDATE workspace_settings SET controls_version = controls_version + 1 WHERE workspace_id = %s",
+                (workspace_id("acme"),),
+            )
 
     def row_counts(self) -> dict[str, int]:
         """Return how many rows every table has: what a denied call does not change."""
