@@ -51,31 +51,91 @@ _USER = (
     + """ || '}'"""
 )
 
-NESTED = f"""
-SELECT '[' || coalesce(string_agg('{{"id":"' || g.id || '","name":' || to_json(g.name)::text || ',"budget":'
-  || {_BUDGET.format(limit="pool.amount", balance="gb")}
-  || ',"members":[' || coalesce((
-    SELECT string_agg({_USER}, ',' ORDER BY u.sort_name, u.id)
-    FROM (
-      SELECT u.id, u.display_name, u.sort_name
-      FROM group_member AS m
-      JOIN app_user AS u ON u.workspace_id = $1 AND u.id = m.user_id
-      WHERE m.workspace_id = $1 AND m.group_id = g.id
-      ORDER BY u.sort_name, u.id
-      LIMIT $5::integer
-    ) AS u
-    {_LIMITS}
-  ), '') || ']}}', ',' ORDER BY g.sort_name, g.id), '') || ']'
-FROM (
+NESTED = """
+WITH asked AS MATERIALIZED (
   SELECT id, name, sort_name FROM user_group WHERE workspace_id = $1 ORDER BY sort_name, id LIMIT $4::integer
-) AS g
+),
+listed AS MATERIALIZED (
+  SELECT group_id, id, display_name, sort_name
+  FROM (
+    SELECT m.group_id, u.id, u.display_name, u.sort_name,
+      row_number() OVER (PARTITION BY m.group_id ORDER BY u.sort_name, u.id) AS place
+    FROM asked AS g
+    JOIN group_member AS m ON m.workspace_id = $1 AND m.group_id = g.id
+    JOIN app_user AS u ON u.workspace_id = $1 AND u.id = m.user_id
+  ) AS m
+  WHERE place <= $5::integer
+),
+used AS MATERIALIZED (
+  SELECT r.user_id,
+    string_agg('{"product":"' || r.product || '","model":"' || r.model || '","credits":' || r.credits
+      || ',"requests":' || r.requests || '}', ',' ORDER BY r.credits DESC, r.product, r.model) AS rows
+  FROM (
+    SELECT d.user_id, d.product, d.model, sum(d.credits)::bigint AS credits, sum(d.requests)::bigint AS requests
+    FROM rollup_user_detail_day AS d
+    WHERE d.workspace_id = $1
+      AND d.user_id = ANY (ARRAY(SELECT id FROM listed))
+      AND d.day BETWEEN $2::date AND $3::date
+    GROUP BY 1, 2, 3
+  ) AS r
+  GROUP BY 1
+),
+everybody AS MATERIALIZED (
+  SELECT max(l.amount) AS amount
+  FROM credit_limit AS l
+  WHERE l.workspace_id = $1 AND l.scope = 'WORKSPACE' AND l.kind = 'EACH_USER'
+),
+each_member AS MATERIALIZED (
+  SELECT m.user_id, max(l.amount) AS amount
+  FROM credit_limit AS l
+  JOIN group_member AS m ON m.workspace_id = $1 AND m.group_id = l.scope_id
+  WHERE l.workspace_id = $1 AND l.scope = 'GROUP' AND l.kind = 'EACH_USER'
+    AND m.user_id = ANY (ARRAY(SELECT id FROM listed))
+  GROUP BY 1
+),
+kept AS MATERIALIZED (
+  SELECT b.scope_id, b.used, held_now(b.held, extract(epoch FROM now())::bigint) AS held
+  FROM balance AS b
+  WHERE b.workspace_id = $1
+    AND b.kind_id = (SELECT k.id FROM balance_kind AS k WHERE k.workspace_id = $1
+      AND k.scope = 'USER' AND k.cadence = 'MONTH' AND k.product = '')
+    AND b.scope_id = ANY (ARRAY(SELECT id FROM listed))
+    AND b.first_day = date_trunc('month', $3::date)::date
+),
+own AS MATERIALIZED (
+  SELECT l.scope_id, l.amount
+  FROM credit_limit AS l
+  WHERE l.workspace_id = $1 AND l.scope = 'USER' AND l.kind = 'EACH_USER'
+    AND l.scope_id = ANY (ARRAY(SELECT id FROM listed))
+),
+people AS MATERIALIZED (
+  SELECT u.group_id,
+    string_agg('{"id":"' || u.id || '","name":' || to_json(u.display_name)::text || ',"budget":{"limit":'
+      || coalesce(own.amount, each_member.amount, everybody.amount) || ',"used":' || coalesce(kept.used, 0)
+      || ',"held":' || coalesce(kept.held, 0) || '},"usage":[' || coalesce(used.rows, '') || ']}', ','
+      ORDER BY u.sort_name, u.id) AS rows
+  FROM listed AS u
+  CROSS JOIN everybody
+  LEFT JOIN own ON own.scope_id = u.id
+  LEFT JOIN each_member ON each_member.user_id = u.id
+  LEFT JOIN kept ON kept.scope_id = u.id
+  LEFT JOIN used ON used.user_id = u.id
+  GROUP BY 1
+)
+SELECT '[' || coalesce(string_agg('{"id":"' || g.id || '","name":' || to_json(g.name)::text || ',"budget":{"limit":'
+  || pool.amount || ',"used":' || coalesce(b.used, 0) || ',"held":'
+  || coalesce(held_now(b.held, extract(epoch FROM now())::bigint), 0) || '},"members":[' || coalesce(people.rows, '')
+  || ']}', ',' ORDER BY g.sort_name, g.id), '') || ']'
+FROM asked AS g
+LEFT JOIN people ON people.group_id = g.id
 LEFT JOIN credit_limit AS pool
   ON pool.workspace_id = $1 AND pool.scope = 'GROUP' AND pool.scope_id = g.id AND pool.kind = 'SHARED'
-LEFT JOIN balance AS gb
-  ON gb.workspace_id = $1 AND gb.kind_id = (SELECT k.id FROM balance_kind AS k WHERE k.workspace_id = $1
+LEFT JOIN balance AS b
+  ON b.workspace_id = $1 AND b.kind_id = (SELECT k.id FROM balance_kind AS k WHERE k.workspace_id = $1
     AND k.scope = 'GROUP' AND k.cadence = 'MONTH' AND k.product = '')
-  AND gb.scope_id = g.id AND gb.first_day = date_trunc('month', $3::date)::date
+  AND b.scope_id = g.id AND b.first_day = date_trunc('month', $3::date)::date
 """
+"""Set by set: each table is gone through once for all who are listed, who are named in an array."""
 
 OWN = f"""
 SELECT {_USER}
