@@ -25,5 +25,5 @@ def parse_credits(text: str) -> Credits:
 def format_credits(amount: int) -> str:
     """Return the shortest decimal string of an amount in micro-credits: `12500000` is `"12.5"`."""
     whole, fraction = divmod(abs(amount), MICRO)
-    text = f"{whole}.{fraction:06d}".rstrip("0").rstrip(".") if fraction else str(whole)
+    text = f"{whole}.{fraction:06d}".rstrip("0") if fraction else str(whole)
     return f"-{text}" if amount < 0 else text

@@ -12,7 +12,7 @@ from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.graphql.answering import Answer, Answering
 from creditdesk.graphql.batched_reads import BATCHES
 from creditdesk.graphql.context import Context
-from creditdesk.graphql.execution.executor import Outcome, PlannedExecutor
+from creditdesk.graphql.execution.executor import MOST_FUNCTIONS, Outcome, PlannedExecutor
 from creditdesk.graphql.incoming import GraphQLRequest
 from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.schema import core_schema, schema
@@ -120,10 +120,14 @@ def test_plans_answer_twenty_thousand_random_documents_as_the_stock_executor_doe
 class Watched:
     """A world's executor, with what it said of each operation."""
 
-    def __init__(self, world: World, *, compile_at: int = 1, stock: bool = False) -> None:
+    def __init__(
+        self, world: World, *, compile_at: int = 1, most_functions: int = MOST_FUNCTIONS, stock: bool = False
+    ) -> None:
         self.world = world
         self.outcomes: list[Outcome] = []
-        plans = PlannedExecutor(schema, BATCHES, compile_at=compile_at, note=self.outcomes.append)
+        plans = PlannedExecutor(
+            schema, BATCHES, compile_at=compile_at, most_functions=most_functions, note=self.outcomes.append
+        )
         self._answering = Answering(Documents(CORE), plans=None if stock else plans)
 
     def ask(self, caller: str, query: str, **variables: Any) -> dict[str, Any]:
@@ -199,6 +203,31 @@ def test_what_a_fragment_reads_is_told_apart_wherever_it_is_spread(world: World)
     planned, stock = Watched(world), Watched(world, stock=True)
     assert planned.ask("OWNER", SPREAD) == stock.ask("OWNER", SPREAD)
     assert planned.outcomes == [Outcome.FOLLOWED]
+
+
+def test_a_document_that_comes_to_too_many_functions_is_not_planned(world: World) -> None:
+    few, enough = Watched(world, most_functions=5), Watched(world)
+    assert few.ask("OWNER", SPREAD) == enough.ask("OWNER", SPREAD)
+    assert (few.outcomes, enough.outcomes) == ([Outcome.UNPLANNED], [Outcome.FOLLOWED])
+
+
+BY_USER = """query($range: RangeInput!) { viewer { workspace { users(first: 9) { nodes { displayName
+  usage(range: $range) { credits breakdown(by: [USER, PRODUCT]) { rows { product credits user { displayName } } } }
+} } } } }"""
+
+
+def test_what_users_used_is_broken_down_by_user_as_well(world: World) -> None:
+    planned, stock = Watched(world), Watched(world, stock=True)
+    range_ = {"days": {"first": FIRST_DAY, "last": LAST_DAY}}
+    answer = planned.ask("OWNER", BY_USER, range=range_)
+    assert answer == stock.ask("OWNER", BY_USER, range=range_)
+    assert planned.outcomes == [Outcome.FOLLOWED]
+    users = answer["data"]["viewer"]["workspace"]["users"]["nodes"]
+    named = [
+        (one["displayName"], row["user"]["displayName"]) for one in users for row in one["usage"]["breakdown"]["rows"]
+    ]
+    assert named
+    assert all(user == of_row for user, of_row in named)
 
 
 MAIN = """{ viewer { workspace { users(first: 100) { nodes { displayName budget {
