@@ -260,6 +260,7 @@ ORDER BY nth, place, bucket
 
 -- name: usage_breakdown_of_whole_users
 -- plan: generic
+-- message: shared
 -- The same of whole users, all rows of each, in their order: the commonest read, which does without ranks.
 --
 -- The users are named in an array, whose index is gone through once; joined one by one, each is looked up from the top.
