@@ -18,12 +18,12 @@ from typing import Any
 
 import psycopg
 from growth_pages import Cost, Step, Table, growth_picture, growth_report
+from loads import Measured
 from read_candidates import Candidate, Setting, candidates
 from read_dataset import HOT, companies
-from read_pages import Measured
 from read_speed import LIFETIME, Bench, Load, benched, embedded_in, machine, scene_of, timed
 from read_workloads import WORKLOADS
-from write_workloads import SCOPE, WRITES, Written, written
+from write_workloads import SCOPE, WRITES, written
 
 from creditdesk.app.database import NAME
 from creditdesk.credits.reconcile import reconcile
@@ -57,7 +57,7 @@ def _counters(dsn: str) -> tuple[int, int]:
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def cost(dsn: str, take: Callable[[], Measured | Written]) -> Cost:
+def cost(dsn: str, take: Callable[[], Measured]) -> Cost:
     """Measure twice, and return what a request of the second time took: the first one warms up."""
     take()
     before = _counters(dsn)

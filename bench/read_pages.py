@@ -2,14 +2,13 @@
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 from xml.sax.saxutils import escape
 
-from read_processes import Memory
+from loads import Measured
 from read_workloads import WORKLOADS
-from write_workloads import CONNECTIONS, WRITES, Written
+from write_workloads import CONNECTIONS, WRITES
 
 OURS, FLOOR = "creditdesk", "raw SQL"
 _COLOURS = {OURS: "#1f6feb", FLOOR: "#8b949e"}
@@ -28,23 +27,10 @@ _WRITE_COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A candidate's round: how many requests, and how many a second; milliseconds, and memory."""
-
-    count: int
-    rate: float
-    p50: float
-    p99: float
-    server_ms: float
-    database_ms: float
-    memory: Memory
-
-
 Rounds: TypeAlias = Mapping[str, Sequence[Measured]]
 Results: TypeAlias = dict[tuple[int, int], dict[str, dict[str, list[Measured]]]]
 """By connections and processes, by workload, by candidate."""
-Writes: TypeAlias = Mapping[str, Mapping[int, Written]]
+Writes: TypeAlias = Mapping[str, Mapping[int, Measured]]
 """By workload, by processes."""
 
 MAIN, ALONE, TWO = (16, 1), (1, 1), (16, 2)

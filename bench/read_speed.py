@@ -6,11 +6,9 @@ are compared in full before they are timed.
 """
 
 import argparse
-import json
 import math
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,14 +23,13 @@ import httpx
 import psycopg
 from hold_speed import postmaster_of
 from hold_speed import served as identity_served
+from loads import Measured, measured_load
 from read_candidates import AUDIENCE, HERE, Candidate, Setting, candidates, node_modules
 from read_dataset import HOT, Company, companies, fill, is_filled, recorded_events, subject_of
-from read_pages import MAIN, OURS, Measured, Results, picture, report
-from read_processes import memory_of
+from read_pages import MAIN, OURS, Results, picture, report
 from read_workloads import WORKLOADS, Asked, Scene, of_days, owner_of, some_members, wire
-from write_workloads import SCOPE, WRITES, Written, client_of, written
+from write_workloads import SCOPE, WRITES, client_of, written
 
-from cpu import cpu_seconds
 from creditdesk.app.database import NAME
 from creditdesk.app.demo.issuer import DemoIssuer, DemoPerson
 from creditdesk.db import embedded
@@ -66,7 +63,7 @@ class Bench:
     server: embedded.EmbeddedServer
     identity: DemoIssuer
     results: Results = field(default_factory=dict)
-    writes: dict[str, dict[int, Written]] = field(default_factory=dict)
+    writes: dict[str, dict[int, Measured]] = field(default_factory=dict)
 
     @property
     def postmaster(self) -> int:
@@ -111,25 +108,7 @@ def timed(candidate: Candidate, workload: str, scene: Scene, load: Load, *, post
         "connections": load.connections,
         "seconds": load.seconds,
     }
-    # Of all that the postmaster has started, whether it is there at both moments or not: pools close connections that
-    # nobody needs, and open others.
-    before = cpu_seconds(candidate.server.pid), cpu_seconds(postmaster)
-    clients = [sys.executable, str(HERE / "read_clients.py")]
-    done = subprocess.run(clients, input=json.dumps(sent), capture_output=True, text=True, check=False)
-    after = cpu_seconds(candidate.server.pid), cpu_seconds(postmaster)
-    found = json.loads(done.stdout) if done.returncode == 0 else {"failed": 1}
-    if found["failed"]:
-        message = f"{candidate.name} failed in {workload}: {done.stderr[-2000:]}"
-        raise RuntimeError(message)
-    return Measured(
-        count=found["count"],
-        rate=found["rate"],
-        p50=found["p50"],
-        p99=found["p99"],
-        server_ms=(after[0] - before[0]) / found["count"] * 1000,
-        database_ms=(after[1] - before[1]) / found["count"] * 1000,
-        memory=memory_of(candidate.server.pids),
-    )
+    return measured_load("read_clients.py", sent, candidate.server, postmaster=postmaster)
 
 
 def scene_of(identity: DemoIssuer, url: str, company: Company) -> Scene:

@@ -18,11 +18,8 @@ from creditdesk.graphql.figures import FIGURES, UsageFilter, shown_figures
 from creditdesk.graphql.loaders import cell_shape
 from creditdesk.graphql.ranges import Range, RangeInput
 from creditdesk.graphql.selections import selects_any
-from creditdesk.graphql.usage import (
-    CreditUsage,
-    UsageBreakdown,
-    UsageKey,
-    UsageSeries,
+from creditdesk.graphql.usage import CreditUsage, UsageBreakdown, UsageKey, UsageSeries
+from creditdesk.graphql.usage_questions import (
     checked_dimensions,
     checked_rows,
     wants_credits_only,

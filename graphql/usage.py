@@ -1,6 +1,5 @@
 """The graph of usage: users, groups, and what they used, each leading to the others to any depth."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
@@ -9,7 +8,6 @@ from uuid import UUID
 import strawberry
 
 from creditdesk.credits import people
-from creditdesk.credits.errors import InvalidInputError, InvalidPageError
 from creditdesk.credits.ranges import Range as ResolvedRange
 from creditdesk.credits.series import Series, shown_series
 from creditdesk.credits.usage import Breakdown, BreakdownRow, Cell, Figures, Filter, Key, UsageQuery
@@ -32,10 +30,14 @@ from creditdesk.graphql.nodes import Node, found_by
 from creditdesk.graphql.people import UserFilter, UserOrder
 from creditdesk.graphql.ranges import Range, RangeInput
 from creditdesk.graphql.requests import GroupRequests, UserRequests
-from creditdesk.graphql.selections import selects_any, selects_any_of
+from creditdesk.graphql.selections import selects_any
 from creditdesk.graphql.settings import CeilingOfGroup
-
-MAX_ROWS = 1000
+from creditdesk.graphql.usage_questions import (
+    checked_dimensions,
+    checked_rows,
+    wants_credits_only,
+    wants_points_of_credits,
+)
 
 InRange = Annotated[RangeInput, strawberry.argument(description="The range to report on.")]
 Narrowed = Annotated[UsageFilter | None, strawberry.argument(description="What to narrow the usage to.")]
@@ -202,35 +204,6 @@ class CreditUsage(UsageFigures):
             self.span, self.filter, checked_dimensions(by), checked_rows(first), order_by, wants_credits_only(info)
         )
         return UsageBreakdown.of(await info.context.loaders.breakdown(query, self.cell), self)
-
-
-_MORE_THAN_ROWS = frozenset({"other", "rowCount"})
-_MORE_THAN_CREDITS = FIGURES - {"credits"} | {"share", "usage"}
-
-
-def wants_credits_only(info: Info) -> bool:
-    """Tell whether a breakdown is asked for its first rows and their credits, and for nothing else."""
-    raw = info._raw_info  # noqa: SLF001 - Strawberry has no public way to the field's nodes
-    return not selects_any(raw, _MORE_THAN_ROWS) and not selects_any_of(raw, "rows", _MORE_THAN_CREDITS)
-
-
-def wants_points_of_credits(info: Info) -> bool:
-    """Tell whether series are asked for their credits, and for no other figure."""
-    return not selects_any_of(info._raw_info, "points", _MORE_THAN_CREDITS)  # noqa: SLF001 - as above
-
-
-def checked_dimensions(by: Sequence[Dimension]) -> tuple[Dimension, ...]:
-    """Return the dimensions of a breakdown in their order; raise InvalidInputError."""
-    if not by or len(set(by)) < len(by):
-        raise InvalidInputError("`by` takes one or more dimensions, each once.")
-    return tuple(dimension for dimension in Dimension if dimension in by)
-
-
-def checked_rows(first: int) -> int:
-    """Return how many rows are asked for; raise InvalidPageError."""
-    if not 1 <= first <= MAX_ROWS:
-        raise InvalidPageError(f"`first` takes 1 to {MAX_ROWS} here.")
-    return first
 
 
 async def usage_of(info: Info, cell: Cell, range_: RangeInput, filter_: UsageFilter | None) -> CreditUsage:

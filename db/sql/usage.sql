@@ -321,18 +321,7 @@ WITH
 WITH spent AS (
   SELECT r.user_id, sum(r.credits)::bigint AS credits
   FROM (
-    SELECT m.user_id, m.credits
-    FROM rollup_user_month AS m
-    WHERE m.workspace_id = %(workspace_id)s::uuid
-      AND m.month >= %(months_from)s::date
-      AND m.month < %(months_to)s::date
-    UNION ALL
-    SELECT d.user_id, edge.sign * d.credits
-    FROM unnest(%(edge_firsts)s::date[], %(edge_lasts)s::date[], %(edge_signs)s::bigint[])
-      AS edge(first_day, last_day, sign)
-    CROSS JOIN LATERAL (
-      -- include user_days
-    ) AS d
+    -- include users_spending
   ) AS r
   WHERE %(everyone)s::boolean
   GROUP BY r.user_id
