@@ -167,8 +167,7 @@ async def usage_rows_of_users(
     conn: Connection, permitted: PermittedScopes, users: Sequence[UUID], query: UsageQuery
 ) -> list[BreakdownRows]:
     """Return the breakdown of each of these users, nothing of those whom the caller may not see."""
-    if query.range.edges or Dimension.USER in query.by or len(users) == 1:
-        # One user's is a short read, which shares a message with those of others.
+    if query.range.edges or Dimension.USER in query.by:
         return await usage_rows_of(conn, permitted, [Cell(user_id=user_id) for user_id in users], query)
     rows = await conn.rows(
         "usage_breakdown_of_whole_users",

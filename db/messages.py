@@ -79,10 +79,12 @@ async def read_in_one_message(connection: ServerConnection, readings: Sequence[R
 
 
 async def _read(connection: ServerConnection, readings: Sequence[Reading]) -> list[list[list[Row]]]:
-    message, plan = [], AS_IT_SEES_FIT
+    message, plan, context = [], AS_IT_SEES_FIT, ""
     for reading in readings:
-        # Every context sets all that any of them sets: nothing is left of whose turn was before.
-        message.append(reading.context)
+        if reading.context != context:
+            # Every context sets all that any of them sets: nothing is left of whose turn was before.
+            context = reading.context
+            message.append(context)
         for statement, arguments in reading.calls:
             if (statement.name, reading.role) not in connection.prepared:
                 await _prepare(connection, reading, statement)
