@@ -92,10 +92,14 @@ class Breakdown:
 
 
 class BreakdownRows(NamedTuple):
-    """A breakdown as the database returns it, for whoever reads many: COLUMNS of the first rows, and of the rest."""
+    """A breakdown as the database returns it, for whoever reads many: COLUMNS of the first rows, and of the rest.
+
+    Where the first rows were asked for as JSON they are a list in `written`, and nothing else is there.
+    """
 
     rows: list[Row]
     other: Row
+    written: str | None = None
 
 
 COLUMNS = (
@@ -104,8 +108,8 @@ COLUMNS = (
 )  # fmt: skip
 """Of whole users, rows have the user as `of`, and neither count nor place."""
 
-_NOTHING: Row = (0, None, None, None, None, 0, 0, 0, 0, 0, 0, None)
-_NO_ROWS = BreakdownRows([], _NOTHING)
+NOTHING: Row = (0, None, None, None, None, 0, 0, 0, 0, 0, 0, None)
+_NO_ROWS = BreakdownRows([], NOTHING)
 _FIRST_FIGURE, _COUNT = COLUMNS.index("credits"), COLUMNS.index("count")
 
 
@@ -154,7 +158,7 @@ async def usage_rows_of(
     else:
         rows = await conn.rows("usage_breakdown", **arguments)
     found: list[list[Row]] = [[] for _ in cells]
-    others = [_NOTHING] * len(cells)
+    others = [NOTHING] * len(cells)
     for row in rows:
         if row[-1] is None:
             others[row[0] - 1] = row
@@ -171,7 +175,7 @@ async def usage_rows_of_users(
         return await usage_rows_of(conn, permitted, [Cell(user_id=user_id) for user_id in users], query)
     rows = await conn.rows(
         "usage_breakdown_of_whole_users",
-        **_filter_arguments(permitted, query),
+        **filter_arguments(permitted, query),
         cell_users=list(users),
         ordering=query.ordering.name,
     )
@@ -183,10 +187,10 @@ async def usage_rows_of_users(
 
 def _first_rows(rows: list[Row], first: int) -> BreakdownRows:
     if len(rows) <= first:
-        return BreakdownRows(rows, _NOTHING)
+        return BreakdownRows(rows, NOTHING)
     rest = rows[first:]
     figures = (sum(row[number] for row in rest) for number in range(_FIRST_FIGURE, _COUNT))
-    return BreakdownRows(rows[:first], (*_NOTHING[:_FIRST_FIGURE], *figures, len(rest), None))
+    return BreakdownRows(rows[:first], (*NOTHING[:_FIRST_FIGURE], *figures, len(rest), None))
 
 
 def breakdown_of(found: BreakdownRows) -> Breakdown:
@@ -227,7 +231,8 @@ def _source(cells: Sequence[Cell], query: UsageQuery) -> str:
     return "USER_DETAIL" if by_product or narrowed or query.range.edges else "USER"
 
 
-def _filter_arguments(permitted: PermittedScopes, query: UsageQuery) -> dict[str, object]:
+def filter_arguments(permitted: PermittedScopes, query: UsageQuery) -> dict[str, object]:
+    """Return what every usage statement takes, whatever its cells are."""
     return {
         "workspace_id": permitted.workspace_id,
         "everyone": permitted.everyone,
@@ -249,7 +254,7 @@ def _filter_arguments(permitted: PermittedScopes, query: UsageQuery) -> dict[str
 def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery) -> dict[str, object]:
     """Return what every usage statement takes."""
     shape = cells[0]
-    return _filter_arguments(permitted, query) | {
+    return filter_arguments(permitted, query) | {
         "cell_users": [cell.user_id or NO_GROUP for cell in cells],
         "cell_groups": [cell.group_id or NO_GROUP for cell in cells],
         "cell_products": [cell.product or "" for cell in cells],

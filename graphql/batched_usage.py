@@ -13,7 +13,7 @@ from creditdesk.credits.series import SeriesRows, shown_series
 from creditdesk.credits.usage import BreakdownRows, Cell, Figures, Filter, UsageQuery
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering
-from creditdesk.graphql.execution.plans import Shape
+from creditdesk.graphql.execution.plans import Shape, Written
 from creditdesk.graphql.figures import FIGURES, UsageFilter, shown_figures
 from creditdesk.graphql.loaders import cell_shape
 from creditdesk.graphql.ranges import Range, RangeInput
@@ -121,6 +121,7 @@ async def read_breakdowns(
     by: list[Dimension],
     first: int = 10,
     order_by: Ordering = Ordering.CREDITS_DESC,
+    template: str | None = None,
 ) -> list[tuple[BreakdownRows, CreditUsage | UserUsage]]:
     """Read the breakdown of each usage, those that are asked the same in one read."""
     dimensions, size, loaders = checked_dimensions(by), checked_rows(first), info.context.loaders
@@ -133,7 +134,11 @@ async def read_breakdowns(
         # They are of one field, which was asked one thing.
         asked = usages[0].asked
         users = [one.user_id for one in usages if isinstance(one, UserUsage)]
-        found = await loaders.usage_of_users_together.ask(query(asked.span, asked.filter), users)
+        question = query(asked.span, asked.filter)
+        if template is None:
+            found = await loaders.usage_of_users_together.ask(question, users)
+        else:
+            found = await loaders.written_usage_of_users_together.ask((question, template), users)
         return list(zip(found, usages, strict=True))
     cells = [(one.span, one.filter, one.cell) for one in usages if isinstance(one, CreditUsage)]
     alike: dict[Hashable, list[int]] = {}
@@ -196,9 +201,19 @@ _ROW = Shape(
     {},
 )
 _REST = Shape({name: read for name, read in _columns().items() if name not in {"product", "model"}}, {})
+_WRITTEN_ROW = {
+    "product": "%1$s",
+    "model": "%2$s",
+    "credits": '"%3$s"',
+    "requests": '"%4$s"',
+    "inputTokens": '"%5$s"',
+    "cachedInputTokens": '"%6$s"',
+    "outputTokens": '"%7$s"',
+}
+"""As `usage_written_of_users` takes it."""
 BREAKDOWN = Shape(
     {
-        "rows": ("s[0].rows", _ROW),
+        "rows": Written("s[0].written", _WRITTEN_ROW, ("s[0].rows", _ROW)),
         "other": ("s[0].other", _REST),
         "rowCount": f"len(s[0].rows) + s[0].other[{usage.COLUMNS.index('count')}]",
     },

@@ -18,6 +18,7 @@ from creditdesk.credits import (
     series,
     usage,
     workspace_settings,
+    written_usage,
 )
 from creditdesk.credits.budget_rules import Budget, main_budget
 from creditdesk.credits.forecasts import Forecast
@@ -151,6 +152,10 @@ class _Reads:
     async def usage_rows_of_users(self, query: UsageQuery, users: list[UUID]) -> list[BreakdownRows]:
         return await usage.usage_rows_of_users(self._conn, self._permitted, users, query)
 
+    async def usage_written_of_users(self, question: tuple[UsageQuery, str], users: list[UUID]) -> list[BreakdownRows]:
+        query, template = question
+        return await written_usage.usage_written_of_users(self._conn, self._permitted, users, query, template)
+
     async def breakdown_rows(
         self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]
     ) -> Sequence[BreakdownRows]:
@@ -179,6 +184,7 @@ class Loaders:
     budgets_together = _Made(lambda reads: Together(reads.budgets_at_once))
     main_budgets_together = _Made(lambda reads: Together(reads.main_budgets))
     usage_of_users_together = _Made(lambda reads: Together(reads.usage_rows_of_users))
+    written_usage_of_users_together = _Made(lambda reads: Together(reads.usage_written_of_users))
     breakdowns_together = _Made(lambda reads: Together(reads.breakdown_rows))
     budgets = _Made(lambda reads: DataLoader(reads.budgets_of_users))
     group_budgets = _Made(lambda reads: DataLoader(reads.budget_of_groups))

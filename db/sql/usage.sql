@@ -48,6 +48,30 @@ WHERE (NOT %(on_group)s::boolean OR r.group_id = k.group_id)
   AND (NOT %(on_model)s::boolean OR r.model = k.model)
   -- include usage_filter
 
+-- fragment: usage_days_of_whole_users
+-- Days of those of the users whom the caller may see, which is found out of each user and not of each row. They are named
+-- in an array, whose index is gone through once; joined one by one, each is looked up from the top.
+r.workspace_id = %(workspace_id)s::uuid
+AND r.user_id = ANY (
+  CASE
+    WHEN %(everyone)s::boolean THEN %(cell_users)s::uuid[]
+    ELSE ARRAY(
+      SELECT u.id
+      FROM unnest(%(cell_users)s::uuid[]) AS u(id)
+      WHERE
+        -- include user_visible
+    )
+  END
+)
+AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+
+-- fragment: usage_is_any
+-- What came to nothing is not told of.
+(
+  app_total(r.credits), app_total(r.requests), app_total(r.input_tokens), app_total(r.cached_input_tokens),
+  app_total(r.output_tokens)
+) <> (0, 0, 0, 0, 0)
+
 -- fragment: usage_days_of_workspace
 -- Whole days of the workspace, and of products and models in it, without users and groups.
 SELECT k.nth, NULL::uuid AS user_id, NULL::uuid AS group_id, r.product, r.model, r.day,
@@ -262,33 +286,65 @@ ORDER BY nth, place, bucket
 -- plan: generic
 -- message: shared
 -- The same of whole users, all rows of each, in their order: the commonest read, which does without ranks.
---
--- The users are named in an array, whose index is gone through once; joined one by one, each is looked up from the top.
 SELECT r.user_id, NULL::uuid,
   CASE WHEN %(by_group)s::boolean THEN r.group_id END,
   CASE WHEN %(by_product)s::boolean THEN r.product END,
   CASE WHEN %(by_model)s::boolean THEN r.model END,
-  sum(r.credits)::bigint, sum(r.requests)::bigint, sum(r.input_tokens)::bigint, sum(r.cached_input_tokens)::bigint,
-  sum(r.output_tokens)::bigint
+  app_total(r.credits), app_total(r.requests), app_total(r.input_tokens), app_total(r.cached_input_tokens),
+  app_total(r.output_tokens)
 FROM rollup_user_detail_day AS r
-CROSS JOIN LATERAL (SELECT r.user_id AS id) AS u
-WHERE r.workspace_id = %(workspace_id)s::uuid
-  AND r.user_id = ANY (%(cell_users)s::uuid[])
-  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
-  AND
-  -- include user_visible
+WHERE
+  -- include usage_days_of_whole_users
   -- include usage_filter
 GROUP BY 1, 3, 4, 5
-HAVING sum(r.credits) <> 0 OR sum(r.requests) <> 0 OR sum(r.input_tokens) <> 0 OR sum(r.cached_input_tokens) <> 0
-  OR sum(r.output_tokens) <> 0
+HAVING
+  -- include usage_is_any
 ORDER BY 1,
   CASE %(ordering)s::text
-    WHEN 'CREDITS_DESC' THEN -sum(r.credits)
-    WHEN 'CREDITS_ASC' THEN sum(r.credits)
-    WHEN 'REQUESTS_DESC' THEN -sum(r.requests)
-    WHEN 'TOKENS_DESC' THEN -sum(r.input_tokens + r.cached_input_tokens + r.output_tokens)
+    WHEN 'CREDITS_DESC' THEN -app_total(r.credits)
+    WHEN 'CREDITS_ASC' THEN app_total(r.credits)
+    WHEN 'REQUESTS_DESC' THEN -app_total(r.requests)
+    WHEN 'TOKENS_DESC' THEN -app_total(r.input_tokens + r.cached_input_tokens + r.output_tokens)
   END,
   4, 5, 3;
+
+-- name: usage_written_of_users
+-- plan: generic
+-- message: shared
+-- The first rows of whole users by product and model, those of each user as one JSON list: told one by one, and written
+-- elsewhere, they cost as much again as to find them.
+--
+-- The template is a row's JSON as format() takes it: 1 is the product, 2 the model, 3 the credits, 4 the requests, and
+-- 5 to 7 are the input, cached input and output tokens.
+SELECT user_id, '[' || array_to_string((array_agg(
+  format(
+    %(template)s::text,
+    coalesce(to_json(product)::text, 'null'), coalesce(to_json(model)::text, 'null'),
+    trim_scale(credits * 0.000001), requests, input_tokens, cached_input_tokens, output_tokens
+  )
+  ORDER BY
+    CASE %(ordering)s::text
+      WHEN 'CREDITS_DESC' THEN -credits
+      WHEN 'CREDITS_ASC' THEN credits
+      WHEN 'REQUESTS_DESC' THEN -requests
+      WHEN 'TOKENS_DESC' THEN -(input_tokens + cached_input_tokens + output_tokens)
+    END,
+    product, model
+))[1:%(first)s::integer], ',') || ']'
+FROM (
+  SELECT r.user_id,
+    CASE WHEN %(by_product)s::boolean THEN r.product END AS product,
+    CASE WHEN %(by_model)s::boolean THEN r.model END AS model,
+    app_total(r.credits) AS credits, app_total(r.requests) AS requests, app_total(r.input_tokens) AS input_tokens,
+    app_total(r.cached_input_tokens) AS cached_input_tokens, app_total(r.output_tokens) AS output_tokens
+  FROM rollup_user_detail_day AS r
+  WHERE
+    -- include usage_days_of_whole_users
+  GROUP BY 1, 2, 3
+  HAVING
+    -- include usage_is_any
+) AS r
+GROUP BY user_id;
 
 -- name: usage_breakdown_of_users
 -- plan: generic

@@ -26,9 +26,9 @@ from strawberry.types.field import StrawberryField
 
 from creditdesk.graphql.execution.arguments import STRAWBERRY, call_of
 from creditdesk.graphql.execution.collecting import Collector, fragments_of
-from creditdesk.graphql.execution.covering import is_at_hand, is_lean
+from creditdesk.graphql.execution.covering import is_at_hand, is_lean, template_of
 from creditdesk.graphql.execution.leaves import leaf_written
-from creditdesk.graphql.execution.plans import Batch, Batches, Branch, Call, DeclinedError, Plan, Shape
+from creditdesk.graphql.execution.plans import Batch, Batches, Branch, Call, DeclinedError, Plan, Shape, Written
 
 _Selections = tuple[SelectionSetNode | None, ...]
 
@@ -156,9 +156,7 @@ class _Compiler:
         selections = tuple(node.selection_set for node in nodes)
         if shape is not None and name in shape.reads:
             self._names.update(shape.names)
-            read = shape.reads[name]
-            expression, inner = read if isinstance(read, tuple) else (read, None)
-            return self._attribute(value, expression, field.type, selections, inner)
+            return self._lean_attribute(value, shape.reads[name], field.type, selections)
         definition = field.extensions.get(STRAWBERRY)
         if not isinstance(definition, StrawberryField) or not all(map(self._permits, definition.extensions)):
             raise DeclinedError
@@ -181,6 +179,21 @@ class _Compiler:
         reaching = [f"{reach}({_flattened(type_, f'[{expression} for s in ss]')}, run)"] if reach else []
         return _Lines([f"{value} = {expression}", *lines], reaching)
 
+    def _lean_attribute(
+        self,
+        value: str,
+        read: str | tuple[str, Shape] | Written,
+        type_: GraphQLOutputType,
+        selections: _Selections,
+    ) -> _Lines:
+        """Return the lines for what a lean object has at hand, which may be JSON already."""
+        if isinstance(read, Written):
+            lines = self._lean_attribute(value, read.objects, type_, selections)
+            unless = [f"if {value} is None:", *(f"    {line}" for line in lines.write)]
+            return _Lines([f"{value} = {read.text}", *unless], lines.reach)
+        expression, inner = read if isinstance(read, tuple) else (read, None)
+        return self._attribute(value, expression, type_, selections, inner)
+
     def _branch(
         self, value: str, call: Call, batch: Batch | None, selections: _Selections, shape: Shape | None
     ) -> _Lines:
@@ -201,7 +214,10 @@ class _Compiler:
         if reach:
             self._reaches[number] = self._function("b", "found", [f"{reach}({_flattened(type_, 'found')}, run)"])
         at_hand = is_at_hand(call, batch, selections, self._collector)
-        self._branches[number] = Branch(number, call, batch, lean, at_hand, tuple(self._beneath))
+        template = None
+        if batch is not None and lean and batch.shape is not None:
+            template = template_of(batch.shape, type_, selections, self._collector)
+        self._branches[number] = Branch(number, call, batch, lean, at_hand, tuple(self._beneath), template=template)
         self._beneath = outer
         sources = "ss"
         if batch is not None and batch.of is not None:

@@ -45,6 +45,19 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A list of objects that may have been read as JSON: `text` is an expression for it, None where `objects` has them.
+
+    It is read so where nothing else is selected beside the list, and of its objects nothing but `columns`. The batch is
+    then given a `template` of an object's JSON, where each of them is said as these say it.
+    """
+
+    text: str
+    columns: Mapping[str, str]
+    objects: "tuple[str, Shape]"
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """How the fields of a type are read from something leaner than the type's own objects, such as a row.
 
@@ -53,7 +66,7 @@ class Shape:
     read by (`Batch.of`) is there by that name. `names` is what the expressions refer to.
     """
 
-    reads: Mapping[str, "str | tuple[str, Shape]"]
+    reads: Mapping[str, "str | tuple[str, Shape] | Written"]
     names: Mapping[str, object]
 
 
@@ -90,6 +103,8 @@ class Branch:
     is_at_hand: bool
     beneath: tuple[int, ...]
     reach: Reach | None = None
+    template: str | None = None
+    """What the batch is given to have its answers written."""
 
 
 @dataclass(frozen=True, slots=True)

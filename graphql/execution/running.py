@@ -98,7 +98,10 @@ class Run:
     async def _fill(self, branch: Branch) -> None:
         sources, call = self.waiting[branch.number], branch.call
         if branch.batch is not None:
-            values = await branch.batch.read(sources, self._info(call), **self._of(call))
+            given = self._of(call)
+            if branch.template is not None:
+                given = {**given, "template": branch.template}
+            values = await branch.batch.read(sources, self._info(call), **given)
             if branch.batch.show is not None and not branch.lean:
                 values = [value if value is None else branch.batch.show(value) for value in values]
         else:
