@@ -1,8 +1,9 @@
 """Totals, breakdowns and series against a second implementation: plain Python over the list of events."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from random import Random
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from creditdesk.credits.amounts import format_credits
 from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import Range, months_of, range_of_days, range_of_instants
@@ -29,6 +31,7 @@ from creditdesk.credits.usage import (
     UsageQuery,
     usage_of,
 )
+from creditdesk.credits.written_usage import usage_written_of_users
 from support.ledgers import Desk, Ledger
 
 ZONES = ("UTC", "Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe", "America/Santiago")
@@ -382,6 +385,54 @@ def test_who_used_something_on_other_days_of_the_month_alone_has_no_row(ledger: 
         query = UsageQuery(days, by=(Dimension.USER,), first=20, credits_only=credits_only)
         [found] = ledger.desk.run(usage_of(ledger.reader, ledger.everyone, [Cell()], query))
         assert [(row.key.user_id, row.figures.credits) for row in found.rows] == [(ledger.users["bob"], 0)]
+
+
+TEMPLATE = '{"product":%1$s,"100%% of":%2$s,"figures":["%3$s","%4$s","%5$s","%6$s","%7$s"]}'
+
+
+def as_written(breakdown: Breakdown) -> list[dict[str, object]]:
+    return [
+        {
+            "product": row.key.product,
+            "100% of": row.key.model,
+            "figures": [format_credits(row.figures.credits), *map(str, astuple(row.figures)[1:])],
+        }
+        for row in breakdown.rows
+    ]
+
+
+def test_rows_that_are_written_say_what_the_events_say_of_those_whom_the_caller_may_see(population: Population) -> None:
+    random, ledger = Random("written"), population.ledger  # noqa: S311 - dice, not a secret
+    users = [ledger.users[name] for name in USERS]
+    seen = 0
+    for _ in range(QUESTIONS):
+        first = (FIRST + timedelta(days=random.randrange(DAYS))).date()
+        days = range_of_days(first, first + timedelta(days=random.choice((0, 6, 40, 89))), zone=ledger.zone)
+        by = random.choice(((Dimension.PRODUCT, Dimension.MODEL), (Dimension.PRODUCT,), (Dimension.MODEL,), ()))
+        query = UsageQuery(days, by=by, first=random.choice((1, 3, 20)), ordering=random.choice(list(Ordering)))
+        caller = random_caller(random, ledger)
+        conn = ledger.desk.database.reader(caller.row_scope)
+        found = ledger.desk.run(usage_written_of_users(conn, caller, users, query, TEMPLATE))
+        for user_id, one in zip(users, found, strict=True):
+            uses = uses_in(population, caller, Cell(user_id=user_id), query)
+            assert json.loads(one.written or "") == as_written(expected_breakdown(uses, query)), (caller, query)
+            seen += one.written != "[]"
+    assert seen
+
+
+def test_words_are_escaped_where_rows_are_written(ledger: Ledger) -> None:
+    words = ('say "100%s"', "back\\slash", "\u00e9")
+    now = datetime(2026, 6, 3, 12, tzinfo=UTC)
+    ada = ledger.users["ada"]
+    ledger.record(
+        *(
+            ledger.event(str(nth), at=now, user=UserBy(id=ada), product=word, credits=3 - nth)
+            for nth, word in enumerate(words)
+        )
+    )
+    query = UsageQuery(range_of_days(now.date(), now.date(), zone=ledger.zone), by=(Dimension.PRODUCT,), first=9)
+    [found] = ledger.desk.run(usage_written_of_users(ledger.reader, ledger.everyone, [ada], query, "%1$s"))
+    assert json.loads(found.written or "") == list(words)
 
 
 def credits_of(series: Series) -> tuple[Key | None, list[tuple[datetime, int]]]:
