@@ -458,10 +458,11 @@ def test_the_context_is_read_by_stable_plain_functions(world: World) -> None:
         ("period_first_day", "i", "sql", False),
         ("place_holds", "v", "plpgsql", False),
     ]
+    adding_up = [("app_total", "i", "internal", False)]
     of_the_owner = [
         ("add_audit_entries", "v", "plpgsql", True),
         ("ensure_usage_partitions", "v", "plpgsql", True),
         ("remove_expired_sessions", "v", "sql", True),
         ("trim_outbox", "v", "plpgsql", True),
     ]
-    assert rows == sorted([*context, *spending, *of_the_owner])
+    assert rows == sorted([*context, *adding_up, *spending, *of_the_owner])

@@ -14,3 +14,5 @@ def upgrade() -> None:
     op.execute(
         "CREATE AGGREGATE app_total (bigint) (SFUNC = int8pl, STYPE = bigint, COMBINEFUNC = int8pl, PARALLEL = SAFE)"
     )
+    op.execute("REVOKE EXECUTE ON FUNCTION app_total (bigint) FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION app_total (bigint) TO creditdesk_administrator, creditdesk_member")
