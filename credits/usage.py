@@ -147,7 +147,7 @@ async def usage_rows_of(
     if query.range.edges:
         spans = span_arguments(query.range, query.range.edges)
         rows = await conn.rows("usage_breakdown_between", **arguments, **spans)
-    elif len(cells) > 1 and _are_whole_users(cells) and not arguments["by_user"]:
+    elif _are_whole_users(cells) and not arguments["by_user"]:
         return await usage_rows_of_users(conn, permitted, [cell.user_id or NO_GROUP for cell in cells], query)
     elif arguments["on_user"]:
         rows = await conn.rows("usage_breakdown_of_users", **arguments)
@@ -232,7 +232,7 @@ def _source(cells: Sequence[Cell], query: UsageQuery) -> str:
 
 
 def filter_arguments(permitted: PermittedScopes, query: UsageQuery) -> dict[str, object]:
-    """Return what every usage statement takes, whatever its cells are."""
+    """Return what every usage statement takes."""
     return {
         "workspace_id": permitted.workspace_id,
         "everyone": permitted.everyone,
@@ -252,7 +252,7 @@ def filter_arguments(permitted: PermittedScopes, query: UsageQuery) -> dict[str,
 
 
 def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery) -> dict[str, object]:
-    """Return what every usage statement takes."""
+    """Return that, and what statements take whose cells are named one by one."""
     shape = cells[0]
     return filter_arguments(permitted, query) | {
         "cell_users": [cell.user_id or NO_GROUP for cell in cells],

@@ -65,6 +65,22 @@ AND r.user_id = ANY (
 )
 AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
 
+-- fragment: usage_figures_by_words
+-- A row's product and model, where it is by them, and its figures.
+CASE WHEN %(by_product)s::boolean THEN r.product END AS product,
+CASE WHEN %(by_model)s::boolean THEN r.model END AS model,
+app_total(r.credits) AS credits, app_total(r.requests) AS requests, app_total(r.input_tokens) AS input_tokens,
+app_total(r.cached_input_tokens) AS cached_input_tokens, app_total(r.output_tokens) AS output_tokens
+
+-- fragment: usage_order
+-- What rows are ordered by first: the smallest comes first.
+CASE %(ordering)s::text
+  WHEN 'CREDITS_DESC' THEN -credits
+  WHEN 'CREDITS_ASC' THEN credits
+  WHEN 'REQUESTS_DESC' THEN -requests
+  WHEN 'TOKENS_DESC' THEN -(input_tokens + cached_input_tokens + output_tokens)
+END
+
 -- fragment: usage_is_any
 -- What came to nothing is not told of.
 (
@@ -214,13 +230,8 @@ ranked AS (
     row_number() OVER (
       PARTITION BY nth
       ORDER BY
-        CASE %(ordering)s::text
-          WHEN 'CREDITS_DESC' THEN -credits
-          WHEN 'CREDITS_ASC' THEN credits
-          WHEN 'REQUESTS_DESC' THEN -requests
-          WHEN 'TOKENS_DESC' THEN -(input_tokens + cached_input_tokens + output_tokens)
-        END,
-        product, model, user_id, group_id
+        -- include usage_order
+        , product, model, user_id, group_id
     ) AS place
   FROM summed
 )
@@ -286,27 +297,22 @@ ORDER BY nth, place, bucket
 -- plan: generic
 -- message: shared
 -- The same of whole users, all rows of each, in their order: the commonest read, which does without ranks.
-SELECT r.user_id, NULL::uuid,
-  CASE WHEN %(by_group)s::boolean THEN r.group_id END,
-  CASE WHEN %(by_product)s::boolean THEN r.product END,
-  CASE WHEN %(by_model)s::boolean THEN r.model END,
-  app_total(r.credits), app_total(r.requests), app_total(r.input_tokens), app_total(r.cached_input_tokens),
-  app_total(r.output_tokens)
-FROM rollup_user_detail_day AS r
-WHERE
-  -- include usage_days_of_whole_users
-  -- include usage_filter
-GROUP BY 1, 3, 4, 5
-HAVING
-  -- include usage_is_any
-ORDER BY 1,
-  CASE %(ordering)s::text
-    WHEN 'CREDITS_DESC' THEN -app_total(r.credits)
-    WHEN 'CREDITS_ASC' THEN app_total(r.credits)
-    WHEN 'REQUESTS_DESC' THEN -app_total(r.requests)
-    WHEN 'TOKENS_DESC' THEN -app_total(r.input_tokens + r.cached_input_tokens + r.output_tokens)
-  END,
-  4, 5, 3;
+SELECT user_id, NULL::uuid, group_id, product, model, credits, requests, input_tokens, cached_input_tokens, output_tokens
+FROM (
+  SELECT r.user_id,
+    CASE WHEN %(by_group)s::boolean THEN r.group_id END AS group_id,
+    -- include usage_figures_by_words
+  FROM rollup_user_detail_day AS r
+  WHERE
+    -- include usage_days_of_whole_users
+    -- include usage_filter
+  GROUP BY 1, 2, 3, 4
+  HAVING
+    -- include usage_is_any
+) AS r
+ORDER BY user_id,
+  -- include usage_order
+  , product, model, group_id;
 
 -- name: usage_written_of_users
 -- plan: generic
@@ -323,20 +329,12 @@ SELECT user_id, '[' || array_to_string((array_agg(
     trim_scale(credits * 0.000001), requests, input_tokens, cached_input_tokens, output_tokens
   )
   ORDER BY
-    CASE %(ordering)s::text
-      WHEN 'CREDITS_DESC' THEN -credits
-      WHEN 'CREDITS_ASC' THEN credits
-      WHEN 'REQUESTS_DESC' THEN -requests
-      WHEN 'TOKENS_DESC' THEN -(input_tokens + cached_input_tokens + output_tokens)
-    END,
-    product, model
+    -- include usage_order
+    , product, model
 ))[1:%(first)s::integer], ',') || ']'
 FROM (
   SELECT r.user_id,
-    CASE WHEN %(by_product)s::boolean THEN r.product END AS product,
-    CASE WHEN %(by_model)s::boolean THEN r.model END AS model,
-    app_total(r.credits) AS credits, app_total(r.requests) AS requests, app_total(r.input_tokens) AS input_tokens,
-    app_total(r.cached_input_tokens) AS cached_input_tokens, app_total(r.output_tokens) AS output_tokens
+    -- include usage_figures_by_words
   FROM rollup_user_detail_day AS r
   WHERE
     -- include usage_days_of_whole_users
