@@ -7,7 +7,9 @@ puts itself into the scope's state, as the `connection` of graphql/open_connecti
 import asyncio
 import socket
 from asyncio import BaseTransport, Transport
-from typing import Any, cast
+from time import monotonic
+from typing import Any, ClassVar, cast
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -15,6 +17,9 @@ from websockets.http11 import Request
 
 MOST_BUFFERED_BYTES = 64 * 1024
 """How much may wait in this process to be sent over one connection, and a message more."""
+
+LONGEST_HELD_SECONDS = 0.002
+"""How long an answer may wait for others of the same turn of the loop."""
 
 MOST_SENT_BYTES = 128 * 1024
 """How much the kernel keeps of what a client has not read: its own limit is megabytes."""
@@ -39,41 +44,84 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
 
+class Outgoing:
+    """What the connections of a loop have to send: it leaves together, one turn of the loop after it was written.
+
+    Holds that were placed together are answered in one turn. A client on the same machine is woken by each answer, and
+    sends its next request in between the others; sent at the end, they wake it once, and what it asks for comes
+    together again (docs/decisions/0024-answers-together.md).
+    """
+
+    __slots__ = ("_loop", "_since", "_waiting")
+
+    _of_loops: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, "Outgoing"]] = WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._since = 0.0
+        self._waiting: list[JoiningTransport] = []
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "Outgoing":
+        """Return the one of a loop."""
+        found = cls._of_loops.get(loop)
+        if found is None:
+            found = cls._of_loops[loop] = cls(loop)
+        return found
+
+    def add(self, transport: "JoiningTransport") -> None:
+        """Have a transport send what it holds, with all others; at once where the first of them has waited enough."""
+        if not self._waiting:
+            self._since = monotonic()
+            self._loop.call_soon(self._send)
+        elif monotonic() - self._since > LONGEST_HELD_SECONDS:
+            self._send()
+        self._waiting.append(transport)
+
+    def _send(self) -> None:
+        sending, self._waiting = self._waiting, []
+        self._since = monotonic()
+        for transport in sending:
+            transport.flush()
+
+
 class JoiningTransport:
     """Sends the head and the body of an answer together, which uvicorn writes one after the other.
 
-    Each is a system call here, and another one for the client. What nothing follows is sent a moment later.
+    Each would be a system call here, and another one for the client.
     """
 
-    __slots__ = ("_held", "_loop", "transport")
+    __slots__ = ("_held", "_outgoing", "_size", "transport")
 
-    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: Transport, outgoing: Outgoing) -> None:
         self.transport = transport
-        self._loop = loop
-        self._held: bytes | None = None
+        self._outgoing = outgoing
+        self._held: list[bytes] = []
+        self._size = 0
 
     def __getattr__(self, name: str) -> Any:
         """Return what is the transport's own."""
         return getattr(self.transport, name)
 
     def write(self, data: bytes) -> None:
-        """Keep what comes first, and send it with what comes next."""
-        if self._held is None:
-            self._held = data
-            self._loop.call_soon(self._flush)
-        else:
-            held, self._held = self._held, None
-            self.transport.writelines((held, data))
+        """Keep it for the turn that is to come; what is large goes on at once, where writing can be paused."""
+        if not self._held:
+            self._outgoing.add(self)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > MOST_BUFFERED_BYTES:
+            self.flush()
 
     def close(self) -> None:
         """Send what is left, and close the connection."""
-        self._flush()
+        self.flush()
         self.transport.close()
 
-    def _flush(self) -> None:
-        if self._held is not None:
-            held, self._held = self._held, None
-            self.transport.write(held)
+    def flush(self) -> None:
+        """Send what is held, unless there is nobody any more to send it to."""
+        held, self._held, self._size = self._held, [], 0
+        if held and not self.transport.is_closing():
+            self.transport.write(held[0] if len(held) == 1 else b"".join(held))
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -84,10 +132,12 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, on a transport that sends answers whole."""
         self._plain = cast("Transport", transport)
-        super().connection_made(cast("Transport", JoiningTransport(self._plain, self.loop)))
+        self._joining = JoiningTransport(self._plain, Outgoing.of(self.loop))
+        super().connection_made(cast("Transport", self._joining))
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over, as it is."""
+        self._joining.flush()
         self.transport = self._plain
         super().handle_websocket_upgrade()
 

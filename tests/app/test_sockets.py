@@ -1,4 +1,4 @@
-"""A connection of the server: what is written in steps goes out together, and nothing stays behind."""
+"""Connections of the server: what is written in a turn of the loop goes out together, and nothing stays behind."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,38 +6,45 @@ from typing import Any, cast
 
 import pytest
 
-from creditdesk.app.sockets import JoiningTransport
+from creditdesk.app.sockets import MOST_BUFFERED_BYTES, JoiningTransport, Outgoing
 
 
 class Wire:
-    """What a transport was told to do, step by step."""
+    """What a transport was told to do, step by step; several may share what they were told."""
 
-    def __init__(self) -> None:
-        self.told: list[object] = []
+    def __init__(self, told: list[object] | None = None) -> None:
+        self.told: list[object] = [] if told is None else told
+        self._is_closing = False
 
     def write(self, data: bytes) -> None:
         self.told.append(data)
 
-    def writelines(self, data: tuple[bytes, ...]) -> None:
-        self.told.append(list(data))
-
     def close(self) -> None:
+        self._is_closing = True
         self.told.append("close")
 
+    def abort(self) -> None:
+        self._is_closing = True
+        self.told.append("abort")
+
     def is_closing(self) -> bool:
-        return "close" in self.told
+        return self._is_closing
 
 
-def told(use: Callable[[JoiningTransport], Any]) -> list[object]:
-    """Return what a transport was told until the loop had nothing left to do."""
+def told(use: Callable[..., Any], *, connections: int = 1) -> list[object]:
+    """Return what the transports of connections were told until the loop had nothing left to do, in its order."""
 
     async def using() -> list[object]:
-        wire = Wire()
-        result = use(JoiningTransport(cast("asyncio.Transport", wire), asyncio.get_running_loop()))
+        steps: list[object] = []
+        outgoing = Outgoing.of(asyncio.get_running_loop())
+        result = use(
+            *(JoiningTransport(cast("asyncio.Transport", Wire(steps)), outgoing) for _ in range(connections)),
+            **({"steps": steps} if connections > 1 else {}),
+        )
         if asyncio.iscoroutine(result):
             await result
         await asyncio.sleep(0)
-        return wire.told
+        return steps
 
     return asyncio.run(using())
 
@@ -47,7 +54,7 @@ def test_a_head_and_its_body_are_sent_together() -> None:
         transport.write(b"head")
         transport.write(b"body")
 
-    assert told(answer) == [[b"head", b"body"]]
+    assert told(answer) == [b"headbody"]
 
 
 def test_what_nothing_follows_is_sent_by_itself() -> None:
@@ -61,12 +68,37 @@ def test_what_nothing_follows_is_sent_by_itself() -> None:
     assert told(stream) == [b"head", b"event", b"another"]
 
 
-def test_several_answers_at_once_keep_their_order() -> None:
-    def answer(transport: JoiningTransport) -> None:
-        for part in (b"1", b"2", b"3", b"4", b"5"):
-            transport.write(part)
+def test_answers_of_one_turn_leave_together_after_all_of_them_were_written() -> None:
+    def answer(first: JoiningTransport, second: JoiningTransport, *, steps: list[object]) -> None:
+        for transport, body in ((first, b"1"), (second, b"2")):
+            transport.write(b"head")
+            transport.write(body)
+        steps.append("written")
 
-    assert told(answer) == [[b"1", b"2"], [b"3", b"4"], b"5"]
+    assert told(answer, connections=2) == ["written", b"head1", b"head2"]
+
+
+def test_an_answer_does_not_wait_for_a_turn_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("creditdesk.app.sockets.LONGEST_HELD_SECONDS", -1)
+
+    def answer(first: JoiningTransport, second: JoiningTransport, *, steps: list[object]) -> None:
+        first.write(b"first")
+        second.write(b"second")
+        steps.append("written")
+
+    assert told(answer, connections=2) == [b"first", "written", b"second"]
+
+
+def test_what_is_large_goes_on_at_once_where_writing_can_be_paused() -> None:
+    part = b"x" * (MOST_BUFFERED_BYTES // 2)
+
+    def answer(transport: JoiningTransport, _: JoiningTransport, *, steps: list[object]) -> None:
+        for _part in range(3):
+            transport.write(part)
+        steps.append("written")
+        transport.write(b"end")
+
+    assert told(answer, connections=2) == [3 * part, "written", b"end"]
 
 
 def test_whatever_was_written_is_sent_before_the_connection_is_closed() -> None:
@@ -78,11 +110,18 @@ def test_whatever_was_written_is_sent_before_the_connection_is_closed() -> None:
     assert told(answer) == [b"head", "close"]
 
 
-@pytest.mark.parametrize("parts", [(b"",), (b"head", b"")])
-def test_nothing_is_a_part_as_well(parts: tuple[bytes, ...]) -> None:
+def test_nothing_is_sent_to_a_client_who_was_let_go() -> None:
     def answer(transport: JoiningTransport) -> None:
-        for part in parts:
-            transport.write(part)
+        transport.write(b"head")
+        transport.abort()
+        transport.write(b"body")
 
-    expected: list[object] = [parts[0]] if len(parts) == 1 else [list(parts)]
-    assert told(answer) == expected
+    assert told(answer) == ["abort"]
+
+
+def test_nothing_is_a_part_as_well() -> None:
+    def answer(transport: JoiningTransport) -> None:
+        transport.write(b"head")
+        transport.write(b"")
+
+    assert told(answer) == [b"head"]
