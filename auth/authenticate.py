@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from creditdesk.auth.access_log import AccessLog
@@ -36,6 +37,8 @@ class Found:
     signed_in: directory.SignIn
     expires_at: datetime | None = None
     """When their token expires; who has a session may be signed in for longer."""
+    kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What others find out about them once and use for each request, under keys of their own, as of this version."""
 
 
 class Authenticator:

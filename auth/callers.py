@@ -27,6 +27,8 @@ class Caller:
     session: SessionKey | None = None
     as_of: int | None = None
     """The version of the workspace's controls that was in force when they came, if it was looked at."""
+    kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What is kept of them as of that version: the same for all requests of a token."""
 
 
 class Callers:
@@ -60,7 +62,9 @@ class Callers:
     async def caller_with(self, authorization: str | None) -> Caller:
         """Return who shows these credentials, which came some other way than in the headers."""
         found = await self._authenticator.caller_of(authorization)
-        return Caller(found.principal, found.expires_at, authorization=authorization, as_of=found.as_of)
+        return Caller(
+            found.principal, found.expires_at, authorization=authorization, as_of=found.as_of, kept=found.kept
+        )
 
     async def again(self, caller: Caller) -> Caller:
         """Return who the caller is by now, on a connection that stays open, or raise as `caller_of` does."""

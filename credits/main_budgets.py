@@ -40,27 +40,6 @@ class MainBudget(NamedTuple):
         return applied_budget(Standing(control, self.used, self.held, whole=True), self.reading, binding=False)
 
 
-class KnownBudget(NamedTuple):
-    """The same of a budget that was worked out before."""
-
-    whole: Budget
-
-    @property
-    def limit(self) -> LimitValue:
-        """Return how much may be used."""
-        return self.whole.value
-
-    @property
-    def used(self) -> int | None:
-        """Return what was used."""
-        return self.whole.used
-
-    @property
-    def held(self) -> int | None:
-        """Return what is held."""
-        return self.whole.held
-
-
 async def main_budgets_of_users(
     conn: Connection, permitted: PermittedScopes, users: Collection[UUID], *, now: datetime
 ) -> dict[UUID, MainBudget]:

@@ -5,14 +5,14 @@ from uuid import UUID
 
 from creditdesk.credits import budget_rules, budgets
 from creditdesk.credits.limits import LimitScope
-from creditdesk.credits.main_budgets import KnownBudget, MainBudget
+from creditdesk.credits.main_budgets import MainBudget
 from creditdesk.graphql.budgets import Period
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.execution.plans import Shape
 from creditdesk.graphql.limits import CreditLimit, shown_value
 
 
-async def read_main_budgets(users: Sequence[UUID], info: Info) -> list[MainBudget | KnownBudget | None]:
+async def read_main_budgets(users: Sequence[UUID], info: Info) -> list[MainBudget | None]:
     """Read each user's main budget, and nothing of the others that they have: which one binds is not known."""
     return await info.context.loaders.main_budgets_together.ask(None, users)
 

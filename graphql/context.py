@@ -1,6 +1,6 @@
 """What a request's resolvers are given: who is calling, what they may see, when it is, and ways to the database."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -9,12 +9,41 @@ import strawberry
 from creditdesk.auth.policy import permitted_limits, permitted_scopes
 from creditdesk.auth.principal import Principal
 from creditdesk.credits.hold_desk import HoldDesk
-from creditdesk.credits.own_accounts import OwnAccount, OwnAccounts
+from creditdesk.credits.own_accounts import OwnAccount
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection, Database
 from creditdesk.graphql.live import Live
 from creditdesk.graphql.loaders import Loaders
 from creditdesk.graphql.protection.allowance import Allowance
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a caller may read, and the connections for it: the same for all requests of a known caller."""
+
+    permitted: PermittedScopes
+    reader: Connection
+    """A connection for reads, under the caller's database role."""
+    limits_permitted: PermittedScopes
+    """Which limits the caller may read: a program may set everybody's without seeing anybody's spend."""
+    limits_reader: Connection
+    """A connection for reads of limits."""
+    own: OwnAccount | None = None
+    """What is known of the caller's own user, where anything may be remembered."""
+
+    @classmethod
+    def of(cls, database: Database, principal: Principal) -> "View":
+        """Return what a principal may read."""
+        permitted, limits_permitted = permitted_scopes(principal), permitted_limits(principal)
+        reader = database.reader(permitted.row_scope)
+        are_the_same = limits_permitted == permitted
+        limits_reader = reader if are_the_same else database.reader(limits_permitted.row_scope)
+        return cls(permitted, reader, limits_permitted, limits_reader)
+
+    def remembering(self) -> "View":
+        """Return the same with an account of the caller's own user: as long as what is known of them may be told."""
+        user_id = self.permitted.user_id
+        return self if user_id is None else replace(self, own=OwnAccount(self.reader, self.permitted, user_id))
 
 
 @dataclass(slots=True)
@@ -27,41 +56,32 @@ class Context:
     now: datetime
     live: Live | None = None
     """What subscriptions share; other operations are executed without."""
+    view: View | None = None
+    """What is kept of the caller; made anew where nothing is."""
     permitted: PermittedScopes = field(init=False)
     reader: Connection = field(init=False)
-    """A connection for reads, under the caller's database role."""
     limits_permitted: PermittedScopes = field(init=False)
-    """Which limits the caller may read: a program may set everybody's without seeing anybody's spend."""
     limits_reader: Connection = field(init=False)
-    """A connection for reads of limits."""
-    accounts: OwnAccounts | None = None
-    as_of: int | None = None
-    """The version of the workspace's controls that is in force, as long as what is known of the caller may be told."""
     own: OwnAccount | None = field(init=False)
-    """What is known of the caller's own user."""
     allowance: Allowance | None = None
     """What the caller may still ask for, once this request is charged for."""
     loaders: Loaders = field(init=False)
     """What is asked for at one level of the document is read at once."""
 
     def __post_init__(self) -> None:
-        self.permitted = permitted_scopes(self.principal)
-        self.reader = self.database.reader(self.permitted.row_scope)
-        self.limits_permitted = permitted_limits(self.principal)
-        are_the_same = self.limits_permitted == self.permitted
-        self.limits_reader = self.reader if are_the_same else self.database.reader(self.limits_permitted.row_scope)
-        self._load(self.accounts, self.as_of)
+        view = self.view or View.of(self.database, self.principal)
+        self.permitted, self.reader = view.permitted, view.reader
+        self.limits_permitted, self.limits_reader = view.limits_permitted, view.limits_reader
+        self._load(view.own)
 
     def forget(self) -> None:
         """Read again what was read before: for whoever has changed something."""
-        self._load()
+        self._load(None)
 
-    def _load(self, accounts: OwnAccounts | None = None, as_of: int | None = None) -> None:
-        self.own = None
-        if accounts is not None and as_of is not None and self.permitted.user_id is not None:
-            self.own = accounts.of(self.reader, self.permitted, as_of=as_of)
+    def _load(self, own: OwnAccount | None) -> None:
+        self.own = own
         limits = (self.limits_reader, self.limits_permitted)
-        self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=self.own)
+        self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=own)
 
     def renew(self, now: datetime) -> None:
         """Be at a later moment: each event of a subscription is read anew."""

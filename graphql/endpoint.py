@@ -14,11 +14,10 @@ from creditdesk.auth.callers import Caller, Callers
 from creditdesk.auth.errors import CrossSite, IssuerUnavailable, Unauthenticated
 from creditdesk.credits.errors import CreditError
 from creditdesk.credits.hold_desk import HoldDesk
-from creditdesk.credits.own_accounts import OwnAccounts
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseUnavailable
 from creditdesk.graphql.answering import READ, READ_OR_CHANGE, Answer, Answering, refusal
-from creditdesk.graphql.context import Context
+from creditdesk.graphql.context import Context, View
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.event_stream import Asked, EventStreams
 from creditdesk.graphql.incoming import RefusedError, malformed, request_of_json, request_of_parameters
@@ -56,7 +55,6 @@ class GraphQLEndpoint:
     ) -> None:
         self._database = database
         self._desk = desk
-        self._accounts = OwnAccounts()
         self._callers = callers
         self._answering = answering
         self._max_body_bytes = max_body_bytes
@@ -131,9 +129,17 @@ class GraphQLEndpoint:
             desk=self._desk,
             principal=caller.principal,
             now=datetime.now(UTC),
-            accounts=self._accounts,
-            as_of=caller.as_of,
+            view=self._view(caller),
         )
+
+    def _view(self, caller: Caller) -> View | None:
+        """Return what is kept of a caller who is known as of a version."""
+        if caller.as_of is None:
+            return None
+        view: View | None = caller.kept.get(View)
+        if view is None:
+            view = caller.kept[View] = View.of(self._database, caller.principal).remembering()
+        return view
 
     async def _json_body(self, request: Request) -> bytes:
         if not is_json(request.headers.getlist("content-type")):

@@ -20,10 +20,10 @@ from creditdesk.credits import (
     workspace_settings,
     written_usage,
 )
-from creditdesk.credits.budget_rules import Budget, main_budget
+from creditdesk.credits.budget_rules import Budget
 from creditdesk.credits.forecasts import Forecast
 from creditdesk.credits.limits import Limit, LimitScope
-from creditdesk.credits.main_budgets import KnownBudget, MainBudget, main_budgets_of_users
+from creditdesk.credits.main_budgets import MainBudget, main_budgets_of_users
 from creditdesk.credits.own_accounts import OwnAccount
 from creditdesk.credits.people import Order, Page, UserFilter, Window
 from creditdesk.credits.permitted import PermittedScopes
@@ -94,10 +94,9 @@ class _Reads:
     async def budgets_at_once(self, _: None, ids: list[UUID]) -> list[list[Budget]]:
         return await self.budgets_of_users(ids)
 
-    async def main_budgets(self, _: None, ids: list[UUID]) -> Sequence[MainBudget | KnownBudget | None]:
+    async def main_budgets(self, _: None, ids: list[UUID]) -> Sequence[MainBudget | None]:
         if (own := self._own_account(ids)) is not None:
-            main = main_budget(await own.budgets(now=self._now), LimitScope.USER)
-            return [KnownBudget(main) if main else None]
+            return [await own.main_budget(now=self._now)]
         found = await main_budgets_of_users(self._conn, self._permitted, ids, now=self._now)
         return [found.get(id_) for id_ in ids]
 

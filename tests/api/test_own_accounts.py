@@ -11,6 +11,7 @@ from support.world import World, another_endpoint, group_id, shown_id, user_id, 
 
 BUDGET = "limit { ... on LimitedTo { amount } } used held remaining overBy binding product period { start end }"
 OWN = f"""{{ viewer {{ user {{ id displayName email homeGroup {{ slug }} version
+  main: budget {{ {BUDGET.replace("binding", "resetsAt status enforcement")} source {{ id }} candidates {{ id }} }}
   budget {{ {BUDGET} source {{ id version }} }} budgets {{ {BUDGET} candidates {{ id version }} }} }} }} }}"""
 CALLERS = ("MEMBER", "GROUP_MANAGER", "OWNER")
 MO = {"id": shown_id("User", user_id("mo"))}
