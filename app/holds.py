@@ -50,6 +50,8 @@ _STATUS = {
 }
 _INVALID = 422
 _JSON = b"application/json"
+_CONTENT_TYPE = (b"content-type", _JSON)
+_NOT_STORED = (b"cache-control", b"private, no-store")
 _ROUTES = {
     "place": PATH,
     "authorize": f"{PATH}/authorize",
@@ -88,7 +90,7 @@ class HoldsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every answer is JSON."""
-        headers: list[tuple[bytes, bytes]] = []
+        headers: tuple[tuple[bytes, bytes], ...] = ()
         try:
             status, body = await self._answered(scope, receive)
         except (DatabaseUnavailable, StatementTimeout, AmountOverflow) as error:
@@ -97,15 +99,11 @@ class HoldsEndpoint:
         except CreditError as error:
             status, body = _status_of(error), shown_error(error, request_id.get())
             if isinstance(error, Unauthenticated):
-                headers.append((b"www-authenticate", www_authenticate(error).encode()))
+                headers = ((b"www-authenticate", www_authenticate(error).encode()),)
             if status == 405:  # noqa: PLR2004 - Method Not Allowed names the methods that are
-                headers.append((b"allow", b"POST"))
+                headers = ((b"allow", b"POST"),)
         content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
-        headers += [
-            (b"content-type", _JSON),
-            (b"content-length", str(len(content)).encode()),
-            (b"cache-control", b"private, no-store"),
-        ]
+        headers += (_CONTENT_TYPE, (b"content-length", b"%d" % len(content)), _NOT_STORED)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -115,7 +113,7 @@ class HoldsEndpoint:
         if scope["method"] != "POST":
             raise _RefusedError(ErrorCode.MALFORMED_REQUEST, "Holds are asked for with POST.", 405)
         authorization, content_type = _headers(scope)
-        caller = await self._callers.caller_of(authorization)
+        caller = self._callers.recall(authorization) or await self._callers.caller_of(authorization)
         if not allows(caller, Permission.USAGE_WRITE):
             if self._denied is not None:
                 self._denied(caller.principal, _ROUTES[action])

@@ -9,6 +9,7 @@ import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -24,7 +25,7 @@ from creditdesk.app.health import Readiness, healthz
 from creditdesk.app.holds import PATH, HoldsEndpoint
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.metrics import CONTENT_TYPE, Metrics
-from creditdesk.app.middleware import RequestMiddleware, Shortcut, error_response
+from creditdesk.app.middleware import RequestMiddleware, Shortcuts, error_response
 from creditdesk.app.protection import charging, document_limits
 from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
 from creditdesk.app.upkeep import kept_up
@@ -73,9 +74,6 @@ def create_app(
         metrics.note_pool(pool_use(database))
         return Response(metrics.page(), headers={"content-type": CONTENT_TYPE})
 
-    def count(path: str, status: str, seconds: float) -> None:
-        metrics.count_request(path=path, status=status, seconds=seconds)
-
     feed = websockets.streams.live.feed if websockets is not None else None
 
     @asynccontextmanager
@@ -97,7 +95,7 @@ def create_app(
     database.observers.append(metrics.count_statement)
     if websockets is not None:
         websockets.streams.subscribers.observers.append(metrics.note_open)
-    app = Starlette(
+    app = _Application(
         routes=[
             *routes,
             *([WebSocketRoute("/graphql", websockets)] if websockets else []),
@@ -106,16 +104,25 @@ def create_app(
             Route("/metrics", metrics_page),
         ],
         middleware=[
-            Middleware(RequestMiddleware, count=count),
-            Middleware(CrossOrigin, origins=origins),
-            Middleware(Shortcut, path=PATH, tree=f"{PATH}/", leads_to=holds_endpoint),
-            Middleware(Shortcut, path="/graphql", leads_to=graphql_endpoint),
+            Middleware(RequestMiddleware, count=metrics.count_request),
+            *([Middleware(CrossOrigin, origins=origins)] if origins.allowed else []),
+            Middleware(Shortcuts, paths={"/graphql": graphql_endpoint, PATH: holds_endpoint}, trees=[PATH]),
         ],
         exception_handlers={HTTPException: _outside_of_graphql},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app
+
+
+class _Application(Starlette):
+    """Starlette without its outermost layer: errors that nobody expected end in `RequestMiddleware`, with their id."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what answers requests."""
+        stack = super().build_middleware_stack()
+        assert isinstance(stack, ServerErrorMiddleware)  # noqa: S101 - for mypy, and for another version of Starlette
+        return stack.app
 
 
 async def _outside_of_graphql(_: Request, error: Exception) -> Response:

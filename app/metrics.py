@@ -1,6 +1,8 @@
 """What Prometheus is told: requests, statements and the pool."""
 
 import os
+from bisect import bisect_left
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,15 @@ def _this_process() -> int:
 _SharedValue = MultiProcessValue(_this_process)  # type: ignore[no-untyped-call]
 
 
+@dataclass(slots=True)
+class _Tally:
+    """Requests of one path and status that are not written out yet, and how many of them took how long."""
+
+    count: int = 0
+    seconds: float = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(_SECONDS) + 1))
+
+
 class Metrics:
     """The counters of this process, and with several workers the sum of them all.
 
@@ -36,6 +47,7 @@ class Metrics:
 
     def __init__(self, *, shared: Path | None = None) -> None:
         self._shared = shared
+        self._tallies: dict[tuple[str, str], _Tally] = {}
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Any] = {}
         self._registry = CollectorRegistry()
         registry = None if shared else self._registry
@@ -84,10 +96,26 @@ class Metrics:
         if shared:
             MultiProcessCollector(self._registry, path=str(shared))  # type: ignore[no-untyped-call]
 
-    def count_request(self, *, path: str, status: str, seconds: float) -> None:
+    def count_request(self, path: str, status: str, seconds: float) -> None:
         """Count an answered request; `path` is a route's, never what a client made up."""
-        self._child(self._requests, path, status).inc()
-        self._child(self._durations, path).observe(seconds)
+        tally = self._tallies.get((path, status))
+        if tally is None:
+            tally = self._tallies[path, status] = _Tally()
+        tally.count += 1
+        tally.seconds += seconds
+        tally.buckets[bisect_left(_SECONDS, seconds)] += 1
+
+    def write_out(self) -> None:
+        """Have the requests that were counted shown: each page does, and workers who share one every second."""
+        tallies, self._tallies = self._tallies, {}
+        for (path, status), tally in tallies.items():
+            self._child(self._requests, path, status).inc(tally.count)
+            durations = self._child(self._durations, path)
+            # As Histogram.observe does for one, which takes a lock and writes into a file that workers share.
+            durations._sum.inc(tally.seconds)  # noqa: SLF001
+            for bucket, count in zip(durations._buckets, tally.buckets, strict=True):  # noqa: SLF001
+                if count:
+                    bucket.inc(count)
 
     def count_statement(self, name: str) -> None:
         """Count a statement: an observer of `Database`."""
@@ -124,6 +152,7 @@ class Metrics:
 
     def page(self) -> bytes:
         """Return the page in Prometheus's text format."""
+        self.write_out()
         if self._shared:
             _forget_the_dead(self._shared)
         return generate_latest(self._registry)

@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -28,7 +28,7 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp, *, count: Callable[[str, str, float], None]) -> None:
         self._app = app
-        self._count = count
+        self._count = count  # of a path, its status, and how many seconds it took
         self._requests = RequestLog()
         # Unlike a random one for each request, this asks the system for randomness once.
         self._name = f"{secrets.token_hex(8)}-"
@@ -45,12 +45,12 @@ class RequestMiddleware:
         begun = time.perf_counter()
         status: int | None = None
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (_REQUEST_ID, current.encode())]
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
@@ -74,26 +74,28 @@ class RequestMiddleware:
         )
 
 
-class Shortcut:
-    """Leads requests of a path to its application past the router; with a tree, those of what is below it as well."""
+class Shortcuts:
+    """Leads requests of some paths to their applications past the router, and those of what is below a tree."""
 
-    def __init__(self, app: ASGIApp, *, path: str, leads_to: ASGIApp, tree: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, paths: Mapping[str, ASGIApp], trees: Sequence[str] = ()) -> None:
+        """`trees` are those of the paths that have others below them."""
         self._app = app
-        self._path = path
-        self._tree = tree
-        self._route = Route(path, leads_to)  # its name in the metrics
-        self._leads_to = leads_to
+        self._ways = {path: (Route(path, leads_to), leads_to) for path, leads_to in paths.items()}
+        self._trees = {f"{path}/": self._ways[path] for path in trees}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer the request, or let it pass."""
-        if scope["type"] == "http" and self._is_there(scope["path"]):
-            scope["route"] = self._route
-            await self._leads_to(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+        way = self._way(scope["path"]) if scope["type"] == "http" else None
+        if way is None:
+            return self._app(scope, receive, send)
+        scope["route"], leads_to = way  # the route is its name in the metrics
+        return leads_to(scope, receive, send)
 
-    def _is_there(self, path: str) -> bool:
-        return path == self._path or (self._tree is not None and path.startswith(self._tree))
+    def _way(self, path: str) -> tuple[Route, ASGIApp] | None:
+        found = self._ways.get(path)
+        if found is None:
+            found = next((way for tree, way in self._trees.items() if path.startswith(tree)), None)
+        return found
 
 
 def error_response(

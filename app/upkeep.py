@@ -29,11 +29,12 @@ _log = logging.getLogger(__name__)
 async def kept_up(database: Database, metrics: Metrics, *, session_idle: timedelta) -> AsyncIterator[None]:
     """Keep the database ready for the months to come, the outbox short, and sessions that have expired out of it.
 
-    Where workers share their metrics each notes how busy its pool is, whichever is asked for the page.
+    Where workers share their metrics each notes what it knows of itself, whichever is asked for the page.
     """
 
-    async def note_pool(database: Database) -> None:
+    async def note(database: Database) -> None:
         metrics.note_pool(pool_use(database))
+        metrics.write_out()
 
     tasks = [
         asyncio.create_task(_again_and_again(_make_partitions, database, SECONDS_BETWEEN)),
@@ -43,11 +44,12 @@ async def kept_up(database: Database, metrics: Metrics, *, session_idle: timedel
         ),
     ]
     if metrics.is_shared:
-        tasks.append(asyncio.create_task(_again_and_again(note_pool, database, SECONDS_BETWEEN_NOTES)))
+        tasks.append(asyncio.create_task(_again_and_again(note, database, SECONDS_BETWEEN_NOTES)))
     try:
         yield
     finally:
         await end(*tasks)
+        metrics.write_out()
 
 
 async def _again_and_again(chore: Callable[[Database], Awaitable[None]], database: Database, seconds: float) -> None:

@@ -40,6 +40,14 @@ class KnownCallers:
         self._authenticator = authenticator
         self._known: WeakKeyDictionary[VerifiedToken, KnownCaller] = WeakKeyDictionary()
 
+    def recall(self, authorization: str | None) -> KnownCaller | None:
+        """Return who has sent this header before, with a token that still holds; None where that has to be found out.
+
+        Raises `Unauthenticated` where the header holds no token.
+        """
+        token = self._authenticator.recalled(authorization)
+        return None if token is None else self._known.get(token)
+
     async def caller_of(self, authorization: str | None) -> KnownCaller:
         """Return who sent this header; raise `Unauthenticated` for a token that does not hold, `IssuerUnavailable`."""
         token = await self._authenticator.verified(authorization)

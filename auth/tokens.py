@@ -74,20 +74,30 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> VerifiedToken:
         """Return the token if it is genuine, ours and in time, or raise `Unauthenticated` or `IssuerUnavailable`."""
+        recalled = self.recall(token)
+        if recalled is not None:
+            return recalled
         if len(token) > MOST_TOKEN_BYTES or not token.isascii():
             raise Unauthenticated("the token is too large or not ASCII")
         encoded = token.encode("ascii")
         digest = hashlib.sha256(encoded).digest()
-        remembered = self._remembered.get(digest)
-        if remembered is not None and self._holds(remembered):
-            self._remembered.move_to_end(digest)
-            return remembered.token
-        self._remembered.pop(digest, None)
+        remembered = self._remembered.pop(digest, None)
         if remembered is None or not await self._still_holds(remembered):
             remembered = await self._verified(encoded)
         self._remembered[digest] = remembered
         while len(self._remembered) > MOST_REMEMBERED:
             self._remembered.popitem(last=False)
+        return remembered.token
+
+    def recall(self, token: str) -> VerifiedToken | None:
+        """Return a token that was verified before and still holds for sure; None where that has to be found out."""
+        if len(token) > MOST_TOKEN_BYTES or not token.isascii():
+            return None
+        digest = hashlib.sha256(token.encode("ascii")).digest()
+        remembered = self._remembered.get(digest)
+        if remembered is None or not self._holds(remembered):
+            return None
+        self._remembered.move_to_end(digest)
         return remembered.token
 
     def _holds(self, remembered: _Remembered) -> bool:

@@ -219,6 +219,31 @@ def test_a_request_s_line_in_the_log_holds_no_query_no_header_and_no_token(app: 
     assert "secret" not in log.getvalue()
 
 
+def test_the_metrics_say_how_many_requests_took_how_long() -> None:
+    metrics = Metrics()
+    for path, status, seconds in [
+        ("/a", "200", 0.0005),
+        ("/a", "500", 0.0006),
+        ("/a", "200", 60.0),
+        ("/b", "200", 0.1),
+    ]:
+        metrics.count_request(path, status, seconds)
+    for page in (metrics.page().decode(), metrics.page().decode()):  # what was written out is not written out again
+        families = {family.name: family for family in text_string_to_metric_families(page)}
+        durations = families["creditdesk_request_duration_seconds"].samples
+        of_a = {one.labels.get("le", one.name[-5:]): one.value for one in durations if one.labels["path"] == "/a"}
+        assert of_a.pop("0.0005") == 1
+        assert of_a.pop("+Inf") == of_a.pop("count") == 3
+        assert of_a.pop("s_sum") == pytest.approx(60.0011)
+        assert set(of_a.values()) == {2}
+        counts = {
+            (one.labels["path"], one.labels["status"]): one.value
+            for one in families["creditdesk_requests"].samples
+            if one.name.endswith("_total")
+        }
+        assert counts == {("/a", "200"): 2, ("/a", "500"): 1, ("/b", "200"): 1}
+
+
 def test_the_metrics_count_requests_by_route_and_never_by_what_a_client_made_up(app: Starlette) -> None:
     async def ask() -> httpx.Response:
         async with client_of(app) as client:

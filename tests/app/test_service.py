@@ -157,12 +157,16 @@ def test_several_workers_share_their_metrics_and_leave_nothing_behind(
         for _ in range(20):
             assert httpx.get(f"{server.url}/nothing", trust_env=False).status_code == 404
         assert len(list(open_directory.glob("creditdesk-metrics-*"))) == 1
-        page = httpx.get(f"{server.url}/metrics", trust_env=False).text
-        samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
-        answered = {
-            sample.labels["path"]: sample.value for sample in samples if sample.name == "creditdesk_requests_total"
-        }
-        assert answered["unmatched"] == 20
+
+        def answered() -> dict[str, float]:
+            page = httpx.get(f"{server.url}/metrics", trust_env=False).text
+            samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+            counted = ("creditdesk_requests_total", "creditdesk_request_duration_seconds_count")
+            return {one.name: one.value for one in samples if one.name in counted and one.labels["path"] == "unmatched"}
+
+        # A worker writes out what it has counted every second.
+        wait_until(lambda: set(answered().values()) == {20}, "what both workers have answered")
+        assert len(answered()) == 2
         assert server.end() == 0
         assert "Traceback" not in server.logged()
     assert list(open_directory.glob("creditdesk-metrics-*")) == []
