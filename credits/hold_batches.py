@@ -81,25 +81,12 @@ class Placing(NamedTuple):
 
     def granted(self, now: datetime) -> Hold:
         """Return the hold that it has become, where nothing stood in its way."""
-        request = self.request
-        return Hold(
-            id=self.id,
-            source=request.source,
-            external_id=request.id,
-            user_id=self.spender.id,
-            group_id=self.spender.home_group_id,
-            product=request.product,
-            model=request.model,
-            amount=self.priced.credits,
-            state=HoldState.HELD,
-            placed_at=now,
-            expires_at=moment(self.until),
-            ended_at=None,
-            settled_amount=None,
-            overage=0,
-            rates=self.rates,
-            passed_soft=(),
-        )
+        request, spender = self.request, self.spender
+        source, external_id, _, product, model, *_ = request
+        return Hold(  # by place, in the order of its fields, like a row of the database: one is made for each call
+            self.id, source, external_id, spender.id, spender.home_group_id, product, model, self.priced.credits,
+            HoldState.HELD, now, moment(self.until), None, None, 0, self.rates, (),
+        )  # fmt: skip
 
 
 def balances_of(placing: Sequence[Placing]) -> dict[str, Counted]:

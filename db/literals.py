@@ -10,6 +10,8 @@ from psycopg import sql
 _PLAIN = frozenset({UUID, date, int, bool, type(None)})
 """What PostgreSQL reads in an array as JSON writes it."""
 
+_WORDS = frozenset({str, type(None)})
+
 
 def literal(value: object) -> str:
     """Quote a value. What most of them are needs no look-up of how it is written: psycopg's takes ten times as long.
@@ -35,16 +37,23 @@ def _word(text: str) -> str:
 
 
 def _array_literal(values: list[Any]) -> str | None:
-    """Write values that are all plain, or all words or nulls, as an array; return None for any others."""
+    """Write values that are all plain, or all words or nulls, as an array; return None for any others.
+
+    An array of words is a JSON one as well, but for what JSON escapes, and for what it has no words for.
+    """
     kinds = set(map(type, values))
-    if kinds <= _PLAIN:
-        try:
-            return f"'{{{orjson.dumps(values)[1:-1].decode()}}}'"
-        except TypeError:  # a number beyond 64 bits: PostgreSQL says so itself
-            return None
-    if kinds <= {str, type(None)}:
-        return _array_of_words(values)
-    return None
+    are_words = kinds <= _WORDS
+    if not are_words and not kinds <= _PLAIN:
+        return None
+    try:
+        text = orjson.dumps(values)[1:-1].decode()
+    except TypeError:  # half a character, or a number beyond 64 bits: PostgreSQL says so itself
+        return _array_of_words(values) if are_words else None
+    if are_words:
+        if "\\" in text:
+            return _array_of_words(values)
+        text = text.replace("'", "''")
+    return f"'{{{text}}}'"
 
 
 def _array_of_words(values: list[str | None]) -> str | None:
