@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from creditdesk.credits import people
+from creditdesk.credits import people, people_lists
 from creditdesk.db.connections import Row
 from creditdesk.graphql.connections import Connection, PageInfo, connection_of, page_info, window_of
 from creditdesk.graphql.context import Info
@@ -17,7 +17,7 @@ from creditdesk.graphql.usage import User
 
 
 class MembersPage(NamedTuple):
-    """A page of a group's members, as rows of `people.users_rows`."""
+    """A page of a group's members, as rows of `people_lists.users_rows`."""
 
     rows: list[Row]
     more: bool
@@ -28,7 +28,7 @@ class MembersPage(NamedTuple):
     @property
     def info(self) -> PageInfo:
         """Return where the page stands in its list."""
-        ends = [people.position_of(row) for row in (*self.rows[:1], *self.rows[-1:])]
+        ends = [people_lists.position_of(row) for row in (*self.rows[:1], *self.rows[-1:])]
         return page_info(self.order, self.window, ends, more=self.more)
 
 
@@ -45,7 +45,7 @@ async def read_members(
     context, wanted = info.context, people.UserFilter()
     order = order_by.resolved(context) if order_by else people.Order()
     window = window_of(order, first, after, last, before)
-    pages = await people.users_rows(context.reader, context.permitted, groups, wanted, order=order, window=window)
+    pages = await people_lists.users_rows(context.reader, context.permitted, groups, wanted, order=order, window=window)
     counts = context.loaders.user_counts
 
     def count(group: UUID) -> Callable[[], Awaitable[int]]:
@@ -59,7 +59,7 @@ async def read_members(
 
 def shown_members(page: MembersPage) -> Connection[User]:
     """Return the type's own object of a page."""
-    items = tuple((people.user_of(row), people.position_of(row)) for row in page.rows)
+    items = tuple((people_lists.user_of(row), people_lists.position_of(row)) for row in page.rows)
     return connection_of(people.Page(items, page.more), page.order, page.window, show=User.of, count=page.counted)
 
 
@@ -85,7 +85,7 @@ _MEMBER = Shape(
 )
 _EDGE = Shape(
     {"node": ("s[0]", _MEMBER), "cursor": "encode_cursor(s[1], position_of(s[0]))"},
-    {"encode_cursor": encode_cursor, "position_of": people.position_of},
+    {"encode_cursor": encode_cursor, "position_of": people_lists.position_of},
 )
 MEMBERS = Shape(
     {"nodes": ("s.rows", _MEMBER), "edges": ("[(row, s.order) for row in s.rows]", _EDGE), "pageInfo": "s.info"}, {}

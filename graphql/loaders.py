@@ -13,6 +13,7 @@ from creditdesk.credits import (
     budgets,
     limit_lists,
     people,
+    people_lists,
     rates,
     request_lists,
     series,
@@ -129,12 +130,12 @@ class _Reads:
 
     async def user_pages(self, question: UsersQuestion, groups: list[UUID | None]) -> list[Page[people.User]]:
         _, users, order, window, counted = question
-        return await people.users_pages(
+        return await people_lists.users_pages(
             self._conn, self._permitted, groups, users, order=order, window=window, counted=counted
         )
 
     async def user_counts(self, question: tuple[bool, UserFilter], groups: list[UUID | None]) -> list[int]:
-        return await people.users_counts(self._conn, self._permitted, groups, question[1])
+        return await people_lists.users_counts(self._conn, self._permitted, groups, question[1])
 
     async def rate_cards(self, workspaces: list[UUID]) -> list[RateCard]:
         return [await rates.current_rate_card(self._conn, workspace_id) for workspace_id in workspaces]

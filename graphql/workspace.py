@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 
 from creditdesk.auth.principal import Principal
-from creditdesk.credits import directory, people
+from creditdesk.credits import directory, people, people_lists
 from creditdesk.credits.usage import Cell
 from creditdesk.graphql.audit import AuditOfWorkspace
 from creditdesk.graphql.budgets import WorkspaceBudget
@@ -121,13 +121,13 @@ class Workspace(
         context, search = info.context, filter.search if filter else None
         order = order_by.resolved(context) if order_by else people.Order()
         window = window_of(order, first, after, last, before)
-        page = await people.groups_page(context.reader, context.permitted, search, order=order, window=window)
+        page = await people_lists.groups_page(context.reader, context.permitted, search, order=order, window=window)
         return connection_of(
             page,
             order,
             window,
             show=Group.of,
-            count=lambda: people.groups_count(context.reader, context.permitted, search),
+            count=lambda: people_lists.groups_count(context.reader, context.permitted, search),
         )
 
     @strawberry.field(description="One group; null if there is none, or none that the caller may see.")

@@ -110,7 +110,7 @@ CROSS JOIN LATERAL (
 --
 -- `backwards` turns the whole order round: for a descending list, and for reading a list from its end.
 WITH spent AS MATERIALIZED (
-  SELECT user_id, sum(credits)::bigint AS credits
+  SELECT user_id, app_total(credits) AS credits
   FROM (
     -- include users_spending
   ) AS r
@@ -149,29 +149,33 @@ ORDER BY scope.nth;
 -- plan: generic
 -- A page of all the workspace's users, those with most credits in a range first; forwards.
 --
--- Whoever used credits is looked up only where the page is; the others are gone through only where it reaches them.
+-- Whoever used credits is looked up only where the page is: from the cursor's number to that of the page's last. The
+-- others are gone through only where the page reaches them.
 WITH spent AS MATERIALIZED (
-  SELECT user_id, -sum(credits)::bigint AS number
+  SELECT user_id, -app_total(credits) AS number
   FROM (
     -- include users_spending
   ) AS r
-  WHERE %(everyone)s::boolean
   GROUP BY user_id
 ),
 near AS MATERIALIZED (
-  (
-    SELECT user_id, number
-    FROM spent
-    WHERE number < 0
-      AND (%(after_number)s::bigint IS NULL OR number > %(after_number)s::bigint)
-    ORDER BY number
-    FETCH FIRST (%(size)s::integer) ROWS WITH TIES
-  )
-  UNION ALL
   SELECT user_id, number
   FROM spent
-  WHERE number < 0
-    AND number = %(after_number)s::bigint
+  WHERE %(everyone)s::boolean
+    AND number < 0
+    AND (%(after_number)s::bigint IS NULL OR number >= %(after_number)s::bigint)
+    AND number <= coalesce(
+      (
+        SELECT number
+        FROM spent
+        WHERE number < 0
+          AND (%(after_number)s::bigint IS NULL OR number > %(after_number)s::bigint)
+        ORDER BY number
+        LIMIT 1
+        OFFSET %(size)s::integer - 1
+      ),
+      0
+    )
 )
 SELECT 1 AS nth, u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version, u.number,
   u.sort_name
@@ -238,6 +242,14 @@ JOIN app_user AS u ON
   -- include user_listed
 GROUP BY scope.nth;
 
+-- name: users_count_of_workspace
+-- plan: generic
+-- The same of all the workspace's users: the commonest count.
+SELECT 1 AS nth, count(*)
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND %(everyone)s::boolean;
+
 -- name: groups_by_id
 -- plan: generic
 -- The visible ones of these groups.
@@ -275,7 +287,7 @@ ORDER BY g.sort_name, g.id;
 -- name: groups_page
 -- A page of groups, in the order of a number (credits in a range, or nothing), the name and the id.
 WITH spent AS MATERIALIZED (
-  SELECT r.group_id, sum(r.credits)::bigint AS credits
+  SELECT r.group_id, app_total(r.credits) AS credits
   FROM rollup_group_day AS r
   WHERE %(credits_sign)s::integer <> 0
     AND r.workspace_id = %(workspace_id)s::uuid

@@ -373,22 +373,21 @@ WITH
 --
 -- Who used no credits is a row all the same if they used anything else; that is looked up for such users alone.
 WITH spent AS (
-  SELECT r.user_id, sum(r.credits)::bigint AS credits
+  SELECT r.user_id, app_total(r.credits) AS credits
   FROM (
     -- include users_spending
   ) AS r
-  WHERE %(everyone)s::boolean
   GROUP BY r.user_id
   HAVING CASE
-    WHEN sum(r.credits) <> 0 THEN TRUE
+    WHEN app_total(r.credits) <> 0 THEN TRUE
     ELSE EXISTS (
       SELECT
       FROM rollup_user_detail_day AS d
       WHERE d.workspace_id = %(workspace_id)s::uuid
         AND d.user_id = r.user_id
         AND d.day BETWEEN %(first_day)s::date AND %(last_day)s::date
-      HAVING sum(d.requests) <> 0 OR sum(d.input_tokens) <> 0 OR sum(d.cached_input_tokens) <> 0
-        OR sum(d.output_tokens) <> 0
+      HAVING app_total(d.requests) <> 0 OR app_total(d.input_tokens) <> 0 OR app_total(d.cached_input_tokens) <> 0
+        OR app_total(d.output_tokens) <> 0
     )
   END
 )
@@ -400,6 +399,7 @@ FROM (
   ORDER BY credits DESC, user_id
   LIMIT %(first)s::integer
 ) AS most
+WHERE %(everyone)s::boolean
 ORDER BY place;
 
 -- name: usage_breakdown

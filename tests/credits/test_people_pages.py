@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from creditdesk.credits.event_rules import UserBy
-from creditdesk.credits.people import Order, OrderedBy, UserFilter, Window, users_pages
+from creditdesk.credits.people import Order, OrderedBy, UserFilter, Window
+from creditdesk.credits.people_lists import users_pages
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import range_of_days
 from support.ledgers import Desk, Ledger, new_ledger
