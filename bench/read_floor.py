@@ -18,7 +18,7 @@ _USAGE = """'[' || coalesce((
   SELECT string_agg('{"product":"' || r.product || '","model":"' || r.model || '","credits":' || r.credits
     || ',"requests":' || r.requests || '}', ',' ORDER BY r.credits DESC, r.product, r.model)
   FROM (
-    SELECT d.product, d.model, sum(d.credits)::bigint AS credits, sum(d.requests)::bigint AS requests
+    SELECT d.product, d.model, app_total(d.credits) AS credits, app_total(d.requests) AS requests
     FROM rollup_user_detail_day AS d
     WHERE d.workspace_id = $1 AND d.user_id = u.id AND d.day BETWEEN $2::date AND $3::date
     GROUP BY 1, 2
@@ -71,7 +71,7 @@ used AS MATERIALIZED (
     string_agg('{"product":"' || r.product || '","model":"' || r.model || '","credits":' || r.credits
       || ',"requests":' || r.requests || '}', ',' ORDER BY r.credits DESC, r.product, r.model) AS rows
   FROM (
-    SELECT d.user_id, d.product, d.model, sum(d.credits)::bigint AS credits, sum(d.requests)::bigint AS requests
+    SELECT d.user_id, d.product, d.model, app_total(d.credits) AS credits, app_total(d.requests) AS requests
     FROM rollup_user_detail_day AS d
     WHERE d.workspace_id = $1
       AND d.user_id = ANY (ARRAY(SELECT id FROM listed))
@@ -149,7 +149,7 @@ SELECT '{{"series":[' || (
     SELECT string_agg('{{"day":"' || day || '","product":"' || product || '","credits":' || credits || '}}', ','
       ORDER BY day, product)
     FROM (
-      SELECT day, product, sum(credits)::bigint AS credits
+      SELECT day, product, app_total(credits) AS credits
       FROM {days}
       WHERE workspace_id = $1 AND day BETWEEN $2::date AND $3::date
       GROUP BY 1, 2
@@ -158,7 +158,7 @@ SELECT '{{"series":[' || (
     SELECT string_agg('{{"id":"' || u.id || '","name":' || to_json(u.display_name)::text || ',"credits":' || t.credits
       || '}}', ',' ORDER BY t.credits DESC, t.user_id)
     FROM (
-      SELECT user_id, sum(credits)::bigint AS credits
+      SELECT user_id, app_total(credits) AS credits
       FROM ({users}) AS r
       GROUP BY 1
       ORDER BY 2 DESC, 1
@@ -193,7 +193,7 @@ TREND_OF_DAYS = _TREND.format(
 
 PEOPLE = """
 WITH month AS MATERIALIZED (
-  SELECT user_id, sum(credits)::bigint AS credits
+  SELECT user_id, app_total(credits) AS credits
   FROM rollup_user_month
   WHERE workspace_id = $1 AND month = date_trunc('month', $2::date)::date
   GROUP BY 1
@@ -202,8 +202,7 @@ most AS MATERIALIZED (
   SELECT user_id, credits
   FROM month
   WHERE credits > 0
-  ORDER BY credits DESC
-  FETCH FIRST ($3::integer + 50) ROWS WITH TIES
+    AND credits >= coalesce((SELECT credits FROM month ORDER BY credits DESC LIMIT 1 OFFSET $3::integer + 49), 0)
 )
 SELECT '{"total":' || (SELECT count(*) FROM app_user WHERE workspace_id = $1) || ',"people":['
   || (SELECT string_agg('{"id":"' || p.id || '","name":' || to_json(p.display_name)::text || '}', ','
