@@ -13,10 +13,13 @@ from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import Range, Span, day_of, days_of, midnight, next_month
 from creditdesk.credits.usage import (
     Cell,
+    Dimension,
     Figures,
+    Filter,
     Key,
     UsageQuery,
     cell_arguments,
+    filter_arguments,
     month_arguments,
     names_users,
     span_arguments,
@@ -24,6 +27,7 @@ from creditdesk.credits.usage import (
 from creditdesk.db.connections import Connection, Row
 
 MAX_POINTS = 1000
+_OF_CREDITS = frozenset({Dimension.PRODUCT, Dimension.MODEL})
 
 
 class Interval(Enum):
@@ -72,6 +76,8 @@ async def series_rows_of(
 ) -> list[list[SeriesRows]]:
     """Return the same as `series_of`, as rows."""
     starts = _point_starts(query.range, interval)
+    if permitted.everyone and _is_of_credits_of_workspace(cells, query, interval):
+        return [await _series_of_credits(conn, permitted, query, interval)]
     nothing = [(start, 0, 0, 0, 0, 0) for _, start in starts]
     place_of = {bucket: (place, start) for place, (bucket, start) in enumerate(starts)}
     found: list[dict[int | None, SeriesRows]] = [{} for _ in cells]
@@ -87,6 +93,34 @@ async def series_rows_of(
     return [list(series.values()) for series in found]
 
 
+def _is_of_credits_of_workspace(cells: Sequence[Cell], query: UsageQuery, interval: Interval) -> bool:
+    """Tell whether credits alone are asked for, of whole days of the workspace, by product or model at most."""
+    asked = (query.credits_only, query.filter, query.range.edges, *cells)
+    is_of_days = interval is not Interval.HOUR and _OF_CREDITS.issuperset(query.by)
+    return is_of_days and asked == (True, Filter(), (), Cell())
+
+
+async def _series_of_credits(
+    conn: Connection, permitted: PermittedScopes, query: UsageQuery, interval: Interval
+) -> list[SeriesRows]:
+    starts = _point_starts(query.range, interval)
+
+    def points(lists: Sequence[tuple[list[date], list[int]]]) -> list[tuple[Any, ...]]:
+        credits_in: dict[object, int] = {bucket: 0 for bucket, _ in starts}
+        for buckets, amounts in lists:
+            for bucket, amount in zip(buckets, amounts, strict=True):
+                credits_in[bucket] += amount
+        return [(start, credits_in[bucket], 0, 0, 0, 0) for bucket, start in starts]
+
+    rows = await conn.rows(
+        "usage_series_of_credits", bucket=interval.name.lower(), **filter_arguments(permitted, query)
+    )
+    found = [SeriesRows(Key(product=row[0], model=row[1]), points([row[2:]])) for row in rows[: query.first]]
+    if len(rows) > query.first:
+        found.append(SeriesRows(None, points([row[2:] for row in rows[query.first :]])))
+    return found if query.by or found else [SeriesRows(Key(), points([]))]
+
+
 async def _series_rows(
     conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
 ) -> list[Row]:
@@ -99,7 +133,7 @@ async def _series_rows(
         return await conn.rows("usage_hours", starts=range_.start, ends=range_.end, **arguments)
     # Every point is a sum of days, so whole months are of no use here.
     arguments |= month_arguments(days_of(range_))
-    bucket = {Interval.DAY: "day", Interval.WEEK: "week"}.get(interval, "month")
+    bucket = interval.name.lower()
     if range_.edges:
         spans = span_arguments(range_, range_.edges)
         return await conn.rows("usage_series_between", bucket=bucket, **arguments, **spans)

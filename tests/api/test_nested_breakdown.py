@@ -227,7 +227,8 @@ def test_totals_are_read_only_where_they_are_selected(world: World) -> None:
 
     assert ran("range { start } dataThrough") == []
     assert ran("breakdown(by: [MODEL]) { rowCount }") == ["usage_breakdown_of_workspace"]
-    assert ran("series(interval: DAY) { points { credits } }") == ["usage_series_of_workspace"]
+    assert ran("series(interval: DAY) { points { credits } }") == ["usage_series_of_credits"]
+    assert ran("series(interval: DAY) { points { requests } }") == ["usage_series_of_workspace"]
     for selection in ("credits", "renamed: outputTokens", "... on UsageFigures { requests }", "... { inputTokens }"):
         assert ran(selection) == ["usage_breakdown_of_workspace"], selection
     assert ran("credits breakdown(by: [MODEL]) { rows { usage { credits } } }") == ["usage_breakdown_of_workspace"] * 2

@@ -457,6 +457,21 @@ def test_series_are_what_the_events_say_and_leave_no_point_out(population: Popul
             assert added(points) == added(use.figures for use in uses)
 
 
+@pytest.mark.parametrize("interval", [Interval.DAY, Interval.WEEK, Interval.MONTH])
+def test_series_of_the_workspace_s_credits_are_what_the_events_say(population: Population, interval: Interval) -> None:
+    random, ledger = Random(interval.name), population.ledger  # noqa: S311 - dice, not a secret
+    for _ in range(QUESTIONS // 3):
+        first = (FIRST + timedelta(days=random.randrange(-30, DAYS))).date()
+        days = range_of_days(first, first + timedelta(days=random.choice((0, 6, 40, 89))), zone=ledger.zone)
+        by = random.choice(((), (Dimension.PRODUCT,), (Dimension.MODEL,)))
+        query = UsageQuery(days, by=by, first=random.choice((1, 2, 50)), credits_only=True)
+        caller = random_caller(random, ledger)
+        conn = ledger.desk.database.reader(caller.row_scope)
+        [found] = ledger.desk.run(series_of(conn, caller, [Cell()], query, interval))
+        expected = expected_series(uses_in(population, caller, Cell(), query), query, interval)
+        assert [credits_of(one) for one in found] == [credits_of(one) for one in expected], (caller, query)
+
+
 def test_the_hours_of_days_on_which_clocks_change_add_up_to_those_days(population: Population) -> None:
     ledger = population.ledger
     for change in offset_changes(ledger.zone):
