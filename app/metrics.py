@@ -2,9 +2,9 @@
 
 import os
 from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -48,7 +48,7 @@ class Metrics:
     def __init__(self, *, shared: Path | None = None) -> None:
         self._shared = shared
         self._tallies: dict[tuple[str, str], _Tally] = {}
-        self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Any] = {}
+        self._counts: defaultdict[tuple[Counter, str], int] = defaultdict(int)
         self._registry = CollectorRegistry()
         registry = None if shared else self._registry
         if shared:
@@ -106,12 +106,18 @@ class Metrics:
         tally.buckets[bisect_left(_SECONDS, seconds)] += 1
 
     def write_out(self) -> None:
-        """Have the requests that were counted shown: each page does, and workers who share one every second."""
+        """Have what was counted shown: each page does, and workers who share one every second.
+
+        prometheus-client counts under a lock and, where workers share files, into one of them each time.
+        """
+        counts, self._counts = self._counts, defaultdict(int)
+        for (counter, label), count in counts.items():
+            counter.labels(label).inc(count)
         tallies, self._tallies = self._tallies, {}
         for (path, status), tally in tallies.items():
-            self._child(self._requests, path, status).inc(tally.count)
-            durations = self._child(self._durations, path)
-            # As Histogram.observe does for one, which takes a lock and writes into a file that workers share.
+            self._requests.labels(path, status).inc(tally.count)
+            durations = self._durations.labels(path)
+            # As Histogram.observe does for one.
             durations._sum.inc(tally.seconds)  # noqa: SLF001
             for bucket, count in zip(durations._buckets, tally.buckets, strict=True):  # noqa: SLF001
                 if count:
@@ -119,18 +125,11 @@ class Metrics:
 
     def count_statement(self, name: str) -> None:
         """Count a statement: an observer of `Database`."""
-        self._child(self._statements, name).inc()
+        self._counts[self._statements, name] += 1
 
     def count_execution(self, outcome: Outcome) -> None:
         """Count an operation, by whether a plan was followed."""
-        self._child(self._executions, outcome.name).inc()
-
-    def _child(self, metric: Counter | Histogram, *values: str) -> Any:
-        """Return the metric of these labels, which prometheus-client looks up under a lock each time."""
-        known = self._children.get((metric, values))
-        if known is None:
-            known = self._children[metric, values] = metric.labels(*values)
-        return known
+        self._counts[self._executions, outcome.name] += 1
 
     @property
     def is_shared(self) -> bool:
