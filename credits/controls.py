@@ -189,17 +189,29 @@ async def load_spenders(conn: Connection, workspace_id: UUID, users: Sequence[Us
     ]
 
 
-def controls_of(
-    controls: Controls, spender: Spender, workspace_id: UUID, *, now: datetime, usage: tuple[str, str] | None = None
-) -> Iterator[Control]:
-    """Return every control of a user now; with `usage`, a product and a model, only those that a use of it counts in.
-
-    A shared limit of a group counts what is charged to the group, so only the home group's applies.
-    """
-    periods = {
+def periods_now(controls: Controls, now: datetime) -> dict[Cadence, Period]:
+    """Return the current periods of the balances that are kept."""
+    return {
         cadence: period_of(cadence, now, zone=controls.zone, anchors=controls.anchors)
         for cadence in {kind.shape.cadence for kind in controls.kinds}
     }
+
+
+def controls_of(
+    controls: Controls,
+    spender: Spender,
+    workspace_id: UUID,
+    *,
+    now: datetime,
+    usage: tuple[str, str] | None = None,
+    periods: Mapping[Cadence, Period] | None = None,
+) -> Iterator[Control]:
+    """Return every control of a user now; with `usage`, a product and a model, only those that a use of it counts in.
+
+    A shared limit of a group counts what is charged to the group, so only the home group's applies. Whoever asks for
+    many users hands in the `periods_now`.
+    """
+    periods = periods_now(controls, now) if periods is None else periods
     for kind in controls.kinds:
         if usage is not None and not kind.shape.covers(*usage):
             continue

@@ -1,6 +1,6 @@
 """The first budget of each of many users to look at: their own for all usage, by rules that many of them share."""
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -8,12 +8,22 @@ from uuid import UUID
 
 from creditdesk.credits.budget_rules import Budget, Reading, Standing, applied_budget, main_control
 from creditdesk.credits.budgets import in_use, reading_of, scope_arguments
-from creditdesk.credits.controls import Control, Controls, Spender, by_scope, controls_of, limit_of, ruleless_controls
+from creditdesk.credits.controls import (
+    Control,
+    Controls,
+    Spender,
+    by_scope,
+    controls_of,
+    limit_of,
+    periods_now,
+    ruleless_controls,
+)
 from creditdesk.credits.limits import LimitScope, LimitValue
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.db.connections import Connection
+from creditdesk.db.connections import Connection, Row
 
 _NOTHING = (0, 0)
+_USER = LimitScope.USER
 
 
 class MainBudget(NamedTuple):
@@ -41,51 +51,83 @@ class MainBudget(NamedTuple):
 
 
 async def main_budgets_of_users(
-    conn: Connection, permitted: PermittedScopes, users: Collection[UUID], *, now: datetime
-) -> dict[UUID, MainBudget]:
-    """Return the main budget of each of these users whom the caller may see."""
-    settings, kinds, limit_rows, balance_rows, holders = await conn.several(
+    conn: Connection, permitted: PermittedScopes, users: Sequence[UUID], *, now: datetime
+) -> list[MainBudget | None]:
+    """Return the main budget of each of these users, None for those whom the caller may not see."""
+    settings, kinds, rule_rows, balance_rows = await conn.several(
         "controls_settings",
         "balance_kinds",
         "rules_of_users",
         "balances_of_users",
-        "groups_of_holders",
         users=list(users),
         now_seconds=int(now.timestamp()),
         **scope_arguments(permitted),
     )
-    limits = by_scope([limit_of(row[:-1]) for row in limit_rows])
-    controls = replace(ruleless_controls(settings, kinds), limits=limits)
-    reading = reading_of(controls, frozenset(row[0] for row in limit_rows if row[-1]), now=now)
-    balances = {(kind_id, user_id): (used, held) for kind_id, user_id, used, held in balance_rows}
-    # Users who are in the same groups, and have no limit of their own, have the same control but for whose it is.
-    shared: dict[str, Control | None] = {}
-    found: dict[UUID, MainBudget] = {}
-    for user_id, groups in holders:
-        if user_id in limits:
-            control = _main_control(controls, permitted, user_id, groups, now)
-        elif groups in shared:
-            control = shared[groups]
+    rules = [limit_of(row[:-2]) for row in rule_rows]
+    controls = replace(ruleless_controls(settings, kinds), limits=by_scope(rules))
+    reading = reading_of(controls, frozenset(row[0] for row in rule_rows if row[-2]), now=now)
+    members = {rule.scope_id: row[-1] for rule, row in zip(rules, rule_rows, strict=True) if row[-1] is not None}
+    main_controls = _MainControls(controls, permitted.workspace_id, members, now)
+    visible, balances = _balances(balance_rows)
+    found: list[MainBudget | None] = []
+    for user_id in users:
+        user = str(user_id)
+        control = main_controls.of(user_id, user) if user in visible else None
+        if control is None:
+            found.append(None)
         else:
-            control = shared[groups] = _main_control(controls, permitted, user_id, groups, now)
-        if control is not None:
-            used, held = balances.get((control.kind.id, user_id), _NOTHING)
-            found[user_id] = MainBudget(user_id, control, used, held, reading)
+            used, held = balances.get((control.kind.id, user), _NOTHING)
+            found.append(MainBudget(user_id, control, used, held, reading))
     return found
 
 
-def _main_control(
-    controls: Controls, permitted: PermittedScopes, user_id: UUID, groups: str, now: datetime
-) -> Control | None:
-    """Return the control of a user whose groups are given as PostgreSQL writes an array."""
-    ids = tuple(UUID(id_) for id_ in groups.strip("{}").split(",") if id_)
-    holder = Spender(
-        id=user_id,
-        email=None,
-        external_id=None,
-        active=True,
-        home_group_id=None,
-        group_ids=ids,
-        limits=controls.limits.get(user_id, ()),
-    )
-    return main_control(in_use(controls_of(controls, holder, permitted.workspace_id, now=now)), LimitScope.USER)
+def _balances(rows: Sequence[Row]) -> tuple[frozenset[str], dict[tuple[int | None, str], tuple[int, int]]]:
+    """Return who may be seen, and the balances by their kind and user, as `balances_of_users` reads them."""
+    found = {(kind_id, user): (used, held) for kind_id, user, used, held in rows}
+    visible = next((users for kind_id, users in found if kind_id is None), None)
+    return frozenset(visible.split(",") if visible else ()), found
+
+
+class _MainControls:
+    """The controls of users' main budgets, worked out once for all who have the same.
+
+    Users who are in the same groups, and have no limit of their own, have the same control but for whose it is. People
+    are looked up by their ids as text: the hash of a UUID takes longer than all else that is done for one of them.
+    """
+
+    def __init__(
+        self, controls: Controls, workspace_id: UUID, members: Mapping[UUID, Sequence[str]], now: datetime
+    ) -> None:
+        """`members` are who is in each group that has rules."""
+        self._controls = replace(controls, kinds=tuple(kind for kind in controls.kinds if kind.scope is _USER))
+        self._workspace_id = workspace_id
+        self._periods = periods_now(self._controls, now)
+        self._now = now
+        self._limited = {str(id_) for id_, rules in controls.limits.items() if rules[0].scope is _USER}
+        self._groups_of: dict[str, tuple[UUID, ...]] = {}
+        for group_id, users in members.items():
+            for user in users:
+                self._groups_of[user] = (*self._groups_of.get(user, ()), group_id)
+        self._shared: dict[tuple[UUID, ...], Control | None] = {}
+
+    def of(self, user_id: UUID, user: str) -> Control | None:
+        """Return the control of a user, who is also given as text."""
+        groups = self._groups_of.get(user, ())
+        if user in self._limited:
+            return self._worked_out(user_id, groups)
+        if groups not in self._shared:
+            self._shared[groups] = self._worked_out(user_id, groups)
+        return self._shared[groups]
+
+    def _worked_out(self, user_id: UUID, groups: tuple[UUID, ...]) -> Control | None:
+        holder = Spender(
+            id=user_id,
+            email=None,
+            external_id=None,
+            active=True,
+            home_group_id=None,
+            group_ids=groups,
+            limits=self._controls.limits.get(user_id, ()),
+        )
+        found = controls_of(self._controls, holder, self._workspace_id, now=self._now, periods=self._periods)
+        return main_control(in_use(found), _USER)

@@ -98,8 +98,7 @@ class _Reads:
     async def main_budgets(self, _: None, ids: list[UUID]) -> Sequence[MainBudget | None]:
         if (own := self._own_account(ids)) is not None:
             return [await own.main_budget(now=self._now)]
-        found = await main_budgets_of_users(self._conn, self._permitted, ids, now=self._now)
-        return [found.get(id_) for id_ in ids]
+        return await main_budgets_of_users(self._conn, self._permitted, ids, now=self._now)
 
     async def budget_of_groups(self, ids: list[UUID]) -> list[Budget | None]:
         found = await budgets.budget_of_groups(self._conn, self._permitted, ids, now=self._now)

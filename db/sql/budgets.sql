@@ -65,10 +65,8 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
   -- include user_visible
 ;
 
--- fragment: rules_for_users
--- Every rule that is set on these users, on groups of theirs and on the workspace, and whether the caller may see that.
---
--- A user's limit may come from a group of theirs that a manager of another one may not see.
+-- fragment: rules_of_everybody
+-- The workspace's rules.
 SELECT
   -- include limit_columns
   , true
@@ -77,25 +75,9 @@ WHERE l.workspace_id = %(workspace_id)s::uuid
   AND l.scope = 'WORKSPACE'
   AND
   -- include workspace_open
-UNION ALL
-SELECT
-  -- include limit_columns
-  ,
-  -- include limit_group_visible
-FROM credit_limit AS l
-WHERE l.workspace_id = %(workspace_id)s::uuid
-  AND l.scope = 'GROUP'
-  AND l.kind = 'EACH_USER'
-  AND l.scope_id IN (
-    SELECT m.group_id
-    FROM group_member AS m
-    CROSS JOIN LATERAL (SELECT m.user_id AS id) AS u
-    WHERE m.workspace_id = %(workspace_id)s::uuid
-      AND m.user_id = ANY (%(users)s::uuid[])
-      AND
-      -- include user_visible
-  )
-UNION ALL
+
+-- fragment: rules_of_single_users
+-- What is set on these users themselves.
 SELECT
   -- include limit_columns
   , true
@@ -107,29 +89,67 @@ WHERE l.workspace_id = %(workspace_id)s::uuid
   AND
   -- include user_visible
 
--- name: rules_of_users
--- plan: generic
--- The rules that these users' own budgets may come from.
-  -- include rules_for_users
-;
-
--- name: groups_of_holders
--- plan: generic
--- The visible ones of these users, and the groups whose limits count for them, as text: many users have the same.
-SELECT u.id,
-  ARRAY(
-    SELECT m.group_id
-    FROM group_member AS m
-    WHERE m.workspace_id = %(workspace_id)s::uuid
-      AND m.user_id = u.id
-    ORDER BY m.group_id
-  )::text
-FROM app_user AS u
-WHERE u.workspace_id = %(workspace_id)s::uuid
-  AND u.id = ANY (%(users)s::uuid[])
+-- fragment: memberships_of_users
+-- Which groups the visible ones of these users are in.
+FROM group_member AS m
+CROSS JOIN LATERAL (SELECT m.user_id AS id) AS u
+WHERE m.workspace_id = %(workspace_id)s::uuid
+  AND m.user_id = ANY (%(users)s::uuid[])
   AND
   -- include user_visible
-;
+
+-- fragment: rules_for_users
+-- Every rule that is set on these users, on groups of theirs and on the workspace, and whether the caller may see that.
+--
+-- A user's limit may come from a group of theirs that a manager of another one may not see.
+  -- include rules_of_everybody
+UNION ALL
+SELECT
+  -- include limit_columns
+  ,
+  -- include limit_group_visible
+FROM credit_limit AS l
+WHERE l.workspace_id = %(workspace_id)s::uuid
+  AND l.scope = 'GROUP'
+  AND l.kind = 'EACH_USER'
+  AND l.scope_id IN (
+    SELECT m.group_id
+    -- include memberships_of_users
+  )
+UNION ALL
+  -- include rules_of_single_users
+
+-- name: rules_of_users
+-- plan: generic
+-- The rules that these users' own budgets may come from, those of groups with whom of the users they are for.
+--
+-- The offset has each group's rules looked up by themselves, instead of all members for each rule.
+SELECT rule.*, NULL::text[]
+FROM (
+  -- include rules_of_everybody
+  UNION ALL
+  -- include rules_of_single_users
+) AS rule
+UNION ALL
+SELECT
+  -- include limit_columns
+  ,
+  -- include limit_group_visible
+  , member.users
+FROM (
+  SELECT m.group_id, array_agg(m.user_id::text) AS users
+  -- include memberships_of_users
+  GROUP BY m.group_id
+) AS member
+CROSS JOIN LATERAL (
+  SELECT l.*
+  FROM credit_limit AS l
+  WHERE l.workspace_id = %(workspace_id)s::uuid
+    AND l.scope = 'GROUP'
+    AND l.scope_id = member.group_id
+    AND l.kind = 'EACH_USER'
+  OFFSET 0
+) AS l;
 
 -- name: budget_limits
 -- plan: generic
@@ -167,9 +187,15 @@ kind AS MATERIALIZED (
   WHERE k.workspace_id = %(workspace_id)s::uuid
 )
 
+-- fragment: held_of_balance
+-- What is held of a balance now: mostly nothing, which is seen sooner than worked out.
+CASE WHEN cardinality(b.held) = 0 THEN 0 ELSE held_now(b.held, %(now_seconds)s::bigint) END
+
 -- fragment: users_balances
 -- The balances of these users. They are named in an array: joined one by one, each would be looked up from the top.
-SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
+SELECT b.kind_id, b.scope_id, b.used,
+  -- include held_of_balance
+  AS held
 FROM kind AS k
 JOIN balance AS b
   ON b.workspace_id = %(workspace_id)s::uuid
@@ -184,9 +210,21 @@ WHERE k.scope = 'USER'
 -- name: balances_of_users
 -- plan: generic
 -- What these users used of their own balances in the current periods, and what is held now. Those not there hold nothing.
+--
+-- One row has no kind: it names all of the users whom the caller may see, with commas in between.
 WITH
   -- include kinds_now
+SELECT b.kind_id, b.scope_id::text, b.used, b.held
+FROM (
   -- include users_balances
+) AS b
+UNION ALL
+SELECT NULL, string_agg(u.id::text, ','), NULL, NULL
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = ANY (%(users)s::uuid[])
+  AND
+  -- include user_visible
 ;
 
 -- name: budget_balances
@@ -196,7 +234,8 @@ WITH
   -- include kinds_now
   -- include users_balances
 UNION ALL
-SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
+SELECT b.kind_id, b.scope_id, b.used,
+  -- include held_of_balance
 FROM kind AS k
 CROSS JOIN (
   -- include budget_pools
@@ -210,7 +249,8 @@ WHERE k.scope = 'GROUP'
   AND
   -- include pool_open
 UNION ALL
-SELECT b.kind_id, b.scope_id, b.used, held_now(b.held, %(now_seconds)s::bigint)
+SELECT b.kind_id, b.scope_id, b.used,
+  -- include held_of_balance
 FROM kind AS k
 JOIN balance AS b
   ON b.workspace_id = %(workspace_id)s::uuid

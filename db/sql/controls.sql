@@ -89,7 +89,8 @@ LIMIT %(most)s::integer;
 -- plan: generic
 -- message: shared
 -- What was used of the named balances, and what is held now; those that are not there hold nothing.
-SELECT k.nth, b.used, held_now(b.held, %(now_seconds)s::bigint)
+SELECT k.nth, b.used,
+  -- include held_of_balance
 FROM unnest(%(kinds)s::integer[], %(scopes)s::uuid[], %(first_days)s::date[])
   WITH ORDINALITY AS k(kind_id, scope_id, first_day, nth)
 JOIN balance AS b
