@@ -1,8 +1,9 @@
 """Budgets as a caller may see them, many in a few statements: those of users, of groups, and of the workspace."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from creditdesk.credits.budget_rules import Budget, Reading, Standing, budgets_of, main_budget
@@ -21,11 +22,12 @@ from creditdesk.credits.limits import LimitScope, Shape
 from creditdesk.credits.periods import Cadence, period_of
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection, Row
+from creditdesk.db.lookups import Lookup, lookup
 
 _EVERYBODY_S = Shape(Cadence.MONTH)
 """What each user uses in a calendar month is a budget also where nobody set a limit."""
 
-
+Found = TypeVar("Found")
 Balances = Mapping[tuple[int, UUID], tuple[int, int]]
 """What was used and what is held of the balances that the caller may read, by kind and scope."""
 
@@ -47,12 +49,23 @@ async def budgets_of_users(
     Each has the users' own ones, and those of the home group and of the workspace that share a limit, as far as they
     bind the caller or the caller may see all of them. The one that binds is marked.
     """
-    rules, balances = await _rules(conn, permitted, users=users, groups=(), now=now)
-    found = {
-        holder.id: in_use(controls_of(rules.controls, holder, permitted.workspace_id, now=now))
-        for holder in rules.holders
-    }
-    return applied(permitted, rules, found, balances, now=now)
+    [found] = await conn.look_up([users_budgets(permitted, users, now=now)])
+    return found
+
+
+def users_budgets(
+    permitted: PermittedScopes, users: Collection[UUID], *, now: datetime
+) -> Lookup[dict[UUID, list[Budget]]]:
+    """State what finds the same as `budgets_of_users`."""
+
+    def found(rules: BudgetRules, balances: Balances) -> dict[UUID, list[Budget]]:
+        controls = {
+            holder.id: in_use(controls_of(rules.controls, holder, permitted.workspace_id, now=now))
+            for holder in rules.holders
+        }
+        return applied(permitted, rules, controls, balances, now=now)
+
+    return _by_rules(found, permitted, users=users, groups=(), now=now)
 
 
 async def budget_of_groups(
@@ -62,19 +75,34 @@ async def budget_of_groups(
 
     That is where they may see what the group uses, or where it is their own home group's.
     """
-    rules, balances = await _rules(conn, permitted, users=(), groups=groups, now=now)
-    found = {id_: in_use(_shared(rules.controls, LimitScope.GROUP, id_, now)) for id_ in groups}
-    budgets = applied(permitted, rules, found, balances, now=now)
-    return {id_: main for id_, of_group in budgets.items() if (main := main_budget(of_group, LimitScope.GROUP))}
+    [found] = await conn.look_up([groups_budgets(permitted, groups, now=now)])
+    return found
+
+
+def groups_budgets(
+    permitted: PermittedScopes, groups: Collection[UUID], *, now: datetime
+) -> Lookup[dict[UUID, Budget]]:
+    """State what finds the same as `budget_of_groups`."""
+
+    def found(rules: BudgetRules, balances: Balances) -> dict[UUID, Budget]:
+        controls = {id_: in_use(_shared(rules.controls, LimitScope.GROUP, id_, now)) for id_ in groups}
+        budgets = applied(permitted, rules, controls, balances, now=now)
+        return {id_: main for id_, of_group in budgets.items() if (main := main_budget(of_group, LimitScope.GROUP))}
+
+    return _by_rules(found, permitted, users=(), groups=groups, now=now)
 
 
 async def budget_of_workspace(conn: Connection, permitted: PermittedScopes, *, now: datetime) -> Budget | None:
     """Return the budget for all usage that everybody shares, or None where none is set or the caller is nobody here."""
-    rules, balances = await _rules(conn, permitted, users=(), groups=(), now=now)
-    id_ = permitted.workspace_id
-    found = {id_: in_use(_shared(rules.controls, LimitScope.WORKSPACE, id_, now))}
-    budgets = applied(permitted, rules, found, balances, now=now)
-    return main_budget(budgets[id_], LimitScope.WORKSPACE)
+
+    def found(rules: BudgetRules, balances: Balances) -> Budget | None:
+        id_ = permitted.workspace_id
+        controls = {id_: in_use(_shared(rules.controls, LimitScope.WORKSPACE, id_, now))}
+        budgets = applied(permitted, rules, controls, balances, now=now)
+        return main_budget(budgets[id_], LimitScope.WORKSPACE)
+
+    [budget] = await conn.look_up([_by_rules(found, permitted, users=(), groups=(), now=now)])
+    return budget
 
 
 def scope_arguments(permitted: PermittedScopes) -> dict[str, object]:
@@ -87,19 +115,26 @@ def scope_arguments(permitted: PermittedScopes) -> dict[str, object]:
     }
 
 
-async def _rules(
-    conn: Connection,
+def _by_rules(
+    found: Callable[[BudgetRules, Balances], Found],
     permitted: PermittedScopes,
     *,
     users: Collection[UUID],
     groups: Collection[UUID],
     now: datetime,
-) -> tuple[BudgetRules, Balances]:
-    """Read what limits the visible ones of these users, their home groups and the workspace, or these groups.
+) -> Lookup[Found]:
+    """State what is found by what limits the visible ones of these users, their home groups and the workspace.
 
-    All of it in one message: for a single user most of the time is on the way.
+    Or by what limits these groups. All of it is in one message: for a single user most of the time is on the way.
     """
-    settings, kinds, limits, balances, *holders = await conn.several(
+
+    def found_in(rows: Sequence[list[Row]]) -> Found:
+        settings, kinds, limits, balances, *holders = rows
+        rules = rules_of(settings, kinds, limits, holders[0] if holders else ())
+        return found(rules, {(kind_id, scope_id): (used, held) for kind_id, scope_id, used, held in balances})
+
+    return lookup(
+        found_in,
         "controls_settings",
         "balance_kinds",
         "budget_limits",
@@ -110,8 +145,6 @@ async def _rules(
         now_seconds=int(now.timestamp()),
         **scope_arguments(permitted),
     )
-    rules = rules_of(settings, kinds, limits, holders[0] if holders else ())
-    return rules, {(kind_id, scope_id): (used, held) for kind_id, scope_id, used, held in balances}
 
 
 def rules_of(

@@ -20,7 +20,8 @@ from creditdesk.credits.controls import (
 )
 from creditdesk.credits.limits import LimitScope, LimitValue
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.db.connections import Connection, Row
+from creditdesk.db.connections import Row
+from creditdesk.db.lookups import Lookup, lookup
 
 _NOTHING = (0, 0)
 _USER = LimitScope.USER
@@ -50,11 +51,16 @@ class MainBudget(NamedTuple):
         return applied_budget(Standing(control, self.used, self.held, whole=True), self.reading, binding=False)
 
 
-async def main_budgets_of_users(
-    conn: Connection, permitted: PermittedScopes, users: Sequence[UUID], *, now: datetime
-) -> list[MainBudget | None]:
-    """Return the main budget of each of these users, None for those whom the caller may not see."""
-    settings, kinds, rule_rows, balance_rows = await conn.several(
+def main_budgets_of_users(
+    permitted: PermittedScopes, users: Sequence[UUID], *, now: datetime
+) -> Lookup[list[MainBudget | None]]:
+    """State what finds the main budget of each of these users, None for those whom the caller may not see."""
+
+    def found(rows: Sequence[list[Row]]) -> list[MainBudget | None]:
+        return _main_budgets(rows, permitted, users, now=now)
+
+    return lookup(
+        found,
         "controls_settings",
         "balance_kinds",
         "rules_of_users",
@@ -63,6 +69,12 @@ async def main_budgets_of_users(
         now_seconds=int(now.timestamp()),
         **scope_arguments(permitted),
     )
+
+
+def _main_budgets(
+    rows: Sequence[list[Row]], permitted: PermittedScopes, users: Sequence[UUID], *, now: datetime
+) -> list[MainBudget | None]:
+    settings, kinds, rule_rows, balance_rows = rows
     rules = [limit_of(row[:-2]) for row in rule_rows]
     controls = replace(ruleless_controls(settings, kinds), limits=by_scope(rules))
     reading = reading_of(controls, frozenset(row[0] for row in rule_rows if row[-2]), now=now)

@@ -5,20 +5,32 @@ may read it, kept with what is known of the caller, and forgotten with it once t
 has moved; what was used and what is held is read each time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from creditdesk.credits.budget_rules import Budget, Reading, main_control
-from creditdesk.credits.budgets import BudgetRules, applied, in_use, reading_of, rules_of, scope_arguments
+from creditdesk.credits.budgets import (
+    BudgetRules,
+    applied,
+    in_use,
+    reading_of,
+    rules_of,
+    scope_arguments,
+    users_budgets,
+)
 from creditdesk.credits.controls import Control, controls_of
 from creditdesk.credits.limits import LimitScope
-from creditdesk.credits.main_budgets import MainBudget
-from creditdesk.credits.people import User, users_by_id
+from creditdesk.credits.main_budgets import MainBudget, main_budgets_of_users
+from creditdesk.credits.people import User, user_from
 from creditdesk.credits.periods import Cadence, period_of
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.db.connections import Connection
+from creditdesk.db.connections import Connection, Row
+from creditdesk.db.lookups import Lookup, found_of, lookup
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +44,7 @@ class _Limited:
 
 
 class OwnAccount:
-    """The caller's own user and what limits it, each read when it is first asked for.
+    """The caller's own user and what limits it, read when the user is first asked for.
 
     It is of the version that the caller is known as of, or of a later one: whoever comes after a change finds a later
     version in force, and has another account.
@@ -51,43 +63,50 @@ class OwnAccount:
         return self._user if id_ == self._user_id else None
 
     async def user(self) -> User | None:
-        """Return the user: the same as `users_by_id`."""
+        """Return the user: the same as `users_by_id`. What limits them is read as well, since it is asked for next."""
         if self._user is None:
-            self._user = (await users_by_id(self._conn, self._permitted, [self._user_id])).get(self._user_id)
-        return self._user
-
-    async def budgets(self, *, now: datetime) -> list[Budget]:
-        """Return every budget that applies to them: the same as `budgets_of_users`, of which only balances are read."""
-        rules = await self._known_rules()
-        if not rules.holders:
-            return []
-        limited = self._limited_by(rules, now)
-        found = await self._balances(limited.controls, now)
-        return applied(self._permitted, rules, {self._user_id: limited.controls}, found, now=now)[self._user_id]
-
-    async def main_budget(self, *, now: datetime) -> MainBudget | None:
-        """Return their main budget: the same as `main_budgets_of_users`, of which only its balance is read."""
-        rules = await self._known_rules()
-        limited = self._limited_by(rules, now) if rules.holders else None
-        if limited is None or limited.main is None:
-            return None
-        found = await self._balances([limited.main], now)
-        used, held = found.get((limited.main.kind.id, self._user_id), (0, 0))
-        return MainBudget(self._user_id, limited.main, used, held, limited.reading)
-
-    async def _known_rules(self) -> BudgetRules:
-        if self._rules is None:
-            rows = await self._conn.several(
+            users, *rules = await self._conn.several(
+                "users_by_id",
                 "controls_settings",
                 "balance_kinds",
                 "budget_limits",
                 "budget_holders",
+                ids=[self._user_id],
                 users=[self._user_id],
                 groups=[],
                 **scope_arguments(self._permitted),
             )
-            self._rules = rules_of(*rows)
-        return self._rules
+            self._user = user_from(users[0]) if users else None
+            self._rules = rules_of(*rules)
+        return self._user
+
+    def budgets(self, *, now: datetime) -> Lookup[list[Budget]]:
+        """State what finds every budget that applies to them: as `users_budgets`, by the rules that are known."""
+        rules, id_ = self._rules, self._user_id
+        if rules is None or not rules.holders:
+            return found_of(users_budgets(self._permitted, [id_], now=now), lambda found: found.get(id_, []))
+        limited = self._limited_by(rules, now)
+
+        def found(rows: Sequence[list[Row]]) -> list[Budget]:
+            named = [(one.kind.id, one.scope_id) for one in limited.controls]
+            balances = {named[nth - 1]: (used, held) for nth, used, held in rows[0]}
+            return applied(self._permitted, rules, {id_: limited.controls}, balances, now=now)[id_]
+
+        return self._balances(limited.controls, now, found)
+
+    def main_budget(self, *, now: datetime) -> Lookup[MainBudget | None]:
+        """State what finds their main budget: as `main_budgets_of_users`, by the rules that are known."""
+        rules, id_ = self._rules, self._user_id
+        limited = self._limited_by(rules, now) if rules is not None and rules.holders else None
+        if limited is None or limited.main is None:
+            return found_of(main_budgets_of_users(self._permitted, [id_], now=now), lambda found: found[0])
+        main, reading = limited.main, limited.reading
+
+        def found(rows: Sequence[list[Row]]) -> MainBudget:
+            _, used, held = rows[0][0] if rows[0] else (1, 0, 0)
+            return MainBudget(id_, main, used, held, reading)
+
+        return self._balances([main], now, found)
 
     def _limited_by(self, rules: BudgetRules, now: datetime) -> _Limited:
         if self._limited is None or self._limited.until <= now:
@@ -104,9 +123,12 @@ class OwnAccount:
             )
         return self._limited
 
-    async def _balances(self, controls: Sequence[Control], now: datetime) -> dict[tuple[int, UUID], tuple[int, int]]:
-        """Return what was used and what is held of controls' balances; those that are not there are left out."""
-        rows = await self._conn.rows(
+    def _balances(
+        self, controls: Sequence[Control], now: datetime, found: Callable[[Sequence[list[Row]]], Found]
+    ) -> Lookup[Found]:
+        """State what is found by what was used and what is held of controls' balances, as far as those are there."""
+        return lookup(
+            found,
             "balances",
             workspace_id=self._permitted.workspace_id,
             kinds=[one.kind.id for one in controls],
@@ -114,5 +136,3 @@ class OwnAccount:
             first_days=[one.period.first_day for one in controls],
             now_seconds=int(now.timestamp()),
         )
-        named = [(one.kind.id, one.scope_id) for one in controls]
-        return {named[nth - 1]: (used, held) for nth, used, held in rows}

@@ -20,8 +20,7 @@ from creditdesk.credits.people import (
     user_from,
 )
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Months, months_of
-from creditdesk.credits.usage import month_arguments
+from creditdesk.credits.ranges import Months, month_arguments, months_of
 from creditdesk.db.connections import Connection, Row
 
 _NO_ID = UUID(int=0)

@@ -3,6 +3,7 @@
 A day is the span between two midnights of the zone, so it has 23 to 25 hours where clocks change.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
@@ -165,3 +166,25 @@ def range_of_preset(preset: RangePreset, *, zone: str, now: datetime) -> Range:
         case RangePreset.LAST_MONTH | RangePreset.LAST_PERIOD:
             last = first_of_month - _DAY
             return range_of_days(last.replace(day=1), last, zone=zone, today=today)
+
+
+def month_arguments(months: Months) -> dict[str, object]:
+    """Return what a statement takes that reads months of users, and days where a range is none."""
+    return {
+        "months_from": months.start,
+        "months_to": months.end,
+        "edge_firsts": [span.first for span in months.days],
+        "edge_lasts": [span.last for span in months.days],
+        "edge_signs": [span.sign for span in months.days],
+    }
+
+
+def span_arguments(range_: Range, spans: Sequence[Span]) -> dict[str, object]:
+    """Return what the statements that read events take as well."""
+    return {
+        "zone": range_.zone,
+        "span_starts": [span.start for span in spans],
+        "span_ends": [span.end for span in spans],
+        "starts": range_.start,
+        "ends": range_.end,
+    }

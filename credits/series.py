@@ -10,7 +10,16 @@ from zoneinfo import ZoneInfo
 
 from creditdesk.credits.errors import InvalidRangeError
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Range, Span, day_of, days_of, midnight, next_month
+from creditdesk.credits.ranges import (
+    Range,
+    Span,
+    day_of,
+    days_of,
+    midnight,
+    month_arguments,
+    next_month,
+    span_arguments,
+)
 from creditdesk.credits.usage import (
     Cell,
     Dimension,
@@ -20,9 +29,7 @@ from creditdesk.credits.usage import (
     UsageQuery,
     cell_arguments,
     filter_arguments,
-    month_arguments,
     names_users,
-    span_arguments,
 )
 from creditdesk.db.connections import Connection, Row
 

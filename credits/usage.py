@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.credits.ranges import Months, Range, Span, days_of, months_of
+from creditdesk.credits.ranges import Range, days_of, month_arguments, months_of, span_arguments
 from creditdesk.db.connections import Connection, Row
+from creditdesk.db.lookups import Lookup, lookup
 
 NO_GROUP = UUID(int=0)
 """Charged to no group: the user had no home group then."""
@@ -102,6 +103,9 @@ class BreakdownRows(NamedTuple):
     written: str | None = None
 
 
+UsageLookup: TypeAlias = Lookup[Sequence[BreakdownRows]]
+"""What finds the breakdowns of cells, or of users, in their order."""
+
 COLUMNS = (
     "of", "user_id", "group_id", "product", "model",
     "credits", "requests", "input_tokens", "cached_input_tokens", "output_tokens", "count", "place",
@@ -136,53 +140,56 @@ async def usage_of(
 
     All cells have the same parts set, so that one rollup serves them all.
     """
-    return [breakdown_of(found) for found in await usage_rows_of(conn, permitted, cells, query)]
+    [found] = await conn.look_up([usage_rows_of(permitted, cells, query)])
+    return [breakdown_of(one) for one in found]
 
 
-async def usage_rows_of(
-    conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery
-) -> list[BreakdownRows]:
-    """Return the same as `usage_of`, as rows."""
+def usage_rows_of(permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery) -> UsageLookup:
+    """State what finds the same as `usage_of`, as rows."""
+
+    def by_cell(rows: Sequence[list[Row]]) -> list[BreakdownRows]:
+        found: list[list[Row]] = [[] for _ in cells]
+        others = [NOTHING] * len(cells)
+        for row in rows[0]:
+            if row[-1] is None:
+                others[row[0] - 1] = row
+            else:
+                found[row[0] - 1].append(row)
+        return [BreakdownRows(*one) for one in zip(found, others, strict=True)]
+
     arguments = cell_arguments(permitted, cells, query) | {"ordering": query.ordering.name}
     if query.range.edges:
         spans = span_arguments(query.range, query.range.edges)
-        rows = await conn.rows("usage_breakdown_between", **arguments, **spans)
-    elif _are_whole_users(cells) and not arguments["by_user"]:
-        return await usage_rows_of_users(conn, permitted, [cell.user_id or NO_GROUP for cell in cells], query)
-    elif arguments["on_user"]:
-        rows = await conn.rows("usage_breakdown_of_users", **arguments)
-    elif arguments["source"] == "WORKSPACE":
-        rows = await conn.rows("usage_breakdown_of_workspace", **arguments)
-    elif query.credits_only and permitted.everyone and _is_ranking(cells, query):
-        rows = await conn.rows("usage_most", **arguments)
-    else:
-        rows = await conn.rows("usage_breakdown", **arguments)
-    found: list[list[Row]] = [[] for _ in cells]
-    others = [NOTHING] * len(cells)
-    for row in rows:
-        if row[-1] is None:
-            others[row[0] - 1] = row
-        else:
-            found[row[0] - 1].append(row)
-    return [BreakdownRows(*one) for one in zip(found, others, strict=True)]
+        return lookup(by_cell, "usage_breakdown_between", **arguments, **spans)
+    if _are_whole_users(cells) and not arguments["by_user"]:
+        return usage_rows_of_users(permitted, [cell.user_id or NO_GROUP for cell in cells], query)
+    if arguments["on_user"]:
+        return lookup(by_cell, "usage_breakdown_of_users", **arguments)
+    if arguments["source"] == "WORKSPACE":
+        return lookup(by_cell, "usage_breakdown_of_workspace", **arguments)
+    if query.credits_only and permitted.everyone and _is_ranking(cells, query):
+        return lookup(by_cell, "usage_most", **arguments)
+    return lookup(by_cell, "usage_breakdown", **arguments)
 
 
-async def usage_rows_of_users(
-    conn: Connection, permitted: PermittedScopes, users: Sequence[UUID], query: UsageQuery
-) -> list[BreakdownRows]:
-    """Return the breakdown of each of these users, nothing of those whom the caller may not see."""
+def usage_rows_of_users(permitted: PermittedScopes, users: Sequence[UUID], query: UsageQuery) -> UsageLookup:
+    """State what finds the breakdown of each of these users, nothing of those whom the caller may not see."""
     if query.range.edges or Dimension.USER in query.by:
-        return await usage_rows_of(conn, permitted, [Cell(user_id=user_id) for user_id in users], query)
-    rows = await conn.rows(
+        return usage_rows_of(permitted, [Cell(user_id=user_id) for user_id in users], query)
+
+    def by_user(rows: Sequence[list[Row]]) -> list[BreakdownRows]:
+        found: dict[UUID, list[Row]] = {}
+        for row in rows[0]:
+            found.setdefault(row[0], []).append(row)
+        return [_first_rows(found[user_id], query.first) if user_id in found else _NO_ROWS for user_id in users]
+
+    return lookup(
+        by_user,
         "usage_breakdown_of_whole_users",
         **filter_arguments(permitted, query),
         cell_users=list(users),
         ordering=query.ordering.name,
     )
-    found: dict[UUID, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row[0], []).append(row)
-    return [_first_rows(found[user_id], query.first) if user_id in found else _NO_ROWS for user_id in users]
 
 
 def _first_rows(rows: list[Row], first: int) -> BreakdownRows:
@@ -272,27 +279,5 @@ def cell_arguments(permitted: PermittedScopes, cells: Sequence[Cell], query: Usa
     }
 
 
-def month_arguments(months: Months) -> dict[str, object]:
-    """Return what a statement takes that reads months of users, and days where a range is none."""
-    return {
-        "months_from": months.start,
-        "months_to": months.end,
-        "edge_firsts": [span.first for span in months.days],
-        "edge_lasts": [span.last for span in months.days],
-        "edge_signs": [span.sign for span in months.days],
-    }
-
-
 def _listed(values: tuple[object, ...] | None) -> list[object] | None:
     return None if values is None else list(values)
-
-
-def span_arguments(range_: Range, spans: Sequence[Span]) -> dict[str, object]:
-    """Return what the statements that read events take as well."""
-    return {
-        "zone": range_.zone,
-        "span_starts": [span.start for span in spans],
-        "span_ends": [span.end for span in spans],
-        "starts": range_.start,
-        "ends": range_.end,
-    }

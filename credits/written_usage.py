@@ -9,26 +9,34 @@ from creditdesk.credits.usage import (
     BreakdownRows,
     Dimension,
     Filter,
+    UsageLookup,
     UsageQuery,
     filter_arguments,
     usage_rows_of_users,
 )
-from creditdesk.db.connections import Connection
+from creditdesk.db.connections import Row
+from creditdesk.db.lookups import lookup
 
 _WRITTEN = frozenset({Dimension.PRODUCT, Dimension.MODEL})
 _NO_ROWS = BreakdownRows([], NOTHING, "[]")
 
 
-async def usage_written_of_users(
-    conn: Connection, permitted: PermittedScopes, users: Sequence[UUID], query: UsageQuery, template: str
-) -> list[BreakdownRows]:
-    """Return the breakdown of each of these users with its first rows as JSON, by a template (see the statement).
+def usage_written_of_users(
+    permitted: PermittedScopes, users: Sequence[UUID], query: UsageQuery, template: str
+) -> UsageLookup:
+    """State what finds the breakdown of each of these users, its first rows as JSON by a template (see the statement).
 
     That can be had of whole days by products and models, without a filter. Elsewhere rows are as they always are.
     """
     if query.range.edges or query.filter != Filter() or not _WRITTEN.issuperset(query.by):
-        return await usage_rows_of_users(conn, permitted, users, query)
-    rows = await conn.rows(
+        return usage_rows_of_users(permitted, users, query)
+
+    def by_user(rows: Sequence[list[Row]]) -> list[BreakdownRows]:
+        found = {user_id: BreakdownRows([], NOTHING, written) for user_id, written in rows[0]}
+        return [found.get(user_id, _NO_ROWS) for user_id in users]
+
+    return lookup(
+        by_user,
         "usage_written_of_users",
         **filter_arguments(permitted, query),
         cell_users=list(users),
@@ -36,5 +44,3 @@ async def usage_written_of_users(
         first=query.first,
         template=template,
     )
-    found = {user_id: BreakdownRows([], NOTHING, written) for user_id, written in rows}
-    return [found.get(user_id, _NO_ROWS) for user_id in users]

@@ -1,5 +1,6 @@
 """One pool, two ways through it: a read in one message, and a transaction. Row-level security is on in both."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,16 +10,24 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
-from psycopg import errors as pg
 from psycopg import sql
 from psycopg.adapt import Transformer
 from psycopg.types.array import ListBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from creditdesk.db.errors import AmountOverflow, DatabaseError, DatabaseUnavailable, StatementTimeout
-from creditdesk.db.messages import Call, Reading, ServerConnection, read_in_one_message, reading_of
+from creditdesk.db.errors import DatabaseError, DatabaseUnavailable, translated
+from creditdesk.db.lookups import Found, Lookup
+from creditdesk.db.messages import (
+    Call,
+    Reading,
+    ServerConnection,
+    calls_of,
+    joined,
+    named,
+    read_in_one_message,
+    reading_of,
+)
 from creditdesk.db.rounds import Rounds
-from creditdesk.db.statements import Statement, all_statements
 
 Row = tuple[Any, ...]
 
@@ -74,17 +83,9 @@ class Connection(Protocol):
         """Run named statements one after the other, in one message where they are reads, and return each one's rows."""
         ...
 
-
-def _translated(error: psycopg.Error) -> Exception:
-    match error:
-        case pg.QueryCanceled():
-            return StatementTimeout(StatementTimeout.__doc__)
-        case pg.NumericValueOutOfRange():
-            return AmountOverflow(AmountOverflow.__doc__)
-        case psycopg.OperationalError():
-            return DatabaseUnavailable(DatabaseUnavailable.__doc__)
-        case _:
-            return DatabaseError(f"{type(error).__name__}: {error}")
+    async def look_up(self, lookups: Sequence[Lookup[Found]]) -> list[Found]:
+        """Make several reads at once, and return what each finds."""
+        ...
 
 
 class Database:
@@ -170,7 +171,7 @@ class Database:
                     raise
                 await connection.commit()
         except psycopg.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         if transaction.is_told:
             self._tell(scope)
 
@@ -194,20 +195,33 @@ class Database:
                 yield connection
                 return
 
-    async def read(self, scope: RowScope, context: str, asked: Sequence[Call]) -> list[list[Row]]:
-        """Run reads: role, context and queries travel in one string, which is its own transaction.
+    async def read(self, scope: RowScope, context: str, asked: Sequence[Sequence[Call]]) -> list[list[list[Row]]]:
+        """Make several reads at once, of one or more statements each, and return the rows of each one's.
 
-        Short ones share it with those of whoever reads at the same time.
+        Role, context and queries travel in one string, which is its own transaction. Short reads share it, also with
+        those of whoever reads at the same time; where any is long, each has its own.
         """
-        for statement, _ in asked:
+        readings = [reading_of(_NAMES[scope.role], context, calls) for calls in asked]
+        if len(readings) == 1:
+            return [await self._found(scope, readings[0])]
+        if all(reading.is_short for reading in readings):
+            rows = iter(await self._found(scope, joined(readings)))
+            return [[next(rows) for _ in reading.calls] for reading in readings]
+        # None is left behind running: what fails says so when all have ended.
+        ended = await asyncio.gather(*(self._found(scope, one) for one in readings), return_exceptions=True)
+        if failed := [error for error in ended if isinstance(error, BaseException)]:
+            raise failed[0]
+        return [found for found in ended if not isinstance(found, BaseException)]
+
+    async def _found(self, scope: RowScope, reading: Reading) -> list[list[Row]]:
+        for statement, _ in reading.calls:
             for observe in self.observers:
                 observe(statement.name)
-        reading = reading_of(_NAMES[scope.role], context, asked)
         try:
             found = await self._rounds.ask(reading) if reading.is_short else (await self._sent([reading]))[0]
         except psycopg.Error as error:
-            raise _translated(error) from error
-        if any(statement.is_told for statement, _ in asked):
+            raise translated(error) from error
+        if any(statement.is_told for statement, _ in reading.calls):
             self._tell(scope)
         return found
 
@@ -231,7 +245,7 @@ class Database:
                 )
                 row = await cursor.fetchone()
         except psycopg.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         if row is None or row[0]:
             message = "The server's database role owns tables or bypasses row-level security. Use creditdesk_server."
             raise DatabaseError(message)
@@ -242,14 +256,6 @@ def _context_text(scope: RowScope) -> str:
     return scope.context().as_string(None)
 
 
-def _named(statement: str, parameters: dict[str, object]) -> Statement:
-    found = all_statements()[statement]
-    if missing := [name for name in found.parameters if name not in parameters]:
-        message = f"{statement} was not given {missing}"
-        raise TypeError(message)
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class _Reader:
     database: Database
@@ -257,13 +263,15 @@ class _Reader:
     context: str
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
-        [rows] = await self.database.read(self.scope, self.context, [(_named(statement, parameters), parameters)])
-        return rows
+        return (await self.several(statement, **parameters))[0]
 
     async def several(self, *statements: str, **parameters: object) -> list[list[Row]]:
-        return await self.database.read(
-            self.scope, self.context, [(_named(one, parameters), parameters) for one in statements]
-        )
+        return (await self.database.read(self.scope, self.context, [calls_of(statements, parameters)]))[0]
+
+    async def look_up(self, lookups: Sequence[Lookup[Found]]) -> list[Found]:
+        asked = [calls_of(one.statements, one.parameters) for one in lookups]
+        read = await self.database.read(self.scope, self.context, asked)
+        return [one.found(rows) for one, rows in zip(lookups, read, strict=True)]
 
 
 @dataclass(slots=True)
@@ -275,8 +283,11 @@ class _Transaction:
     async def several(self, *statements: str, **parameters: object) -> list[list[Row]]:
         return [await self.rows(one, **parameters) for one in statements]
 
+    async def look_up(self, lookups: Sequence[Lookup[Found]]) -> list[Found]:
+        return [one.found(await self.several(*one.statements, **one.parameters)) for one in lookups]
+
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
-        found = _named(statement, parameters)
+        found = named(statement, parameters)
         for observe in self.database.observers:
             observe(found.name)
         arguments: Sequence[object] = [parameters[key] for key in found.parameters]
@@ -286,4 +297,4 @@ class _Transaction:
             self.is_told = self.is_told or found.is_told
             return await cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error

@@ -4,7 +4,7 @@ What several callers ask at the same time may share a message, each under its ow
 what libpq has received, without a cursor: for small reads that, and its description of columns, was most of the time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,10 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from creditdesk.db.literals import literal
-from creditdesk.db.statements import AS_IT_SEES_FIT, Statement
+from creditdesk.db.statements import AS_IT_SEES_FIT, Statement, all_statements
 
 Row = tuple[Any, ...]
-Call = tuple[Statement, dict[str, object]]
+Call = tuple[Statement, Mapping[str, object]]
 """A statement and its parameters, among which there may be others."""
 
 MOST_CHARACTERS = 2_000
@@ -54,12 +54,31 @@ class Reading:
         )
 
 
+def named(statement: str, parameters: Mapping[str, object]) -> Statement:
+    """Return the statement of this name; raise TypeError unless all that it takes is given."""
+    found = all_statements()[statement]
+    if missing := [name for name in found.parameters if name not in parameters]:
+        message = f"{statement} was not given {missing}"
+        raise TypeError(message)
+    return found
+
+
+def calls_of(statements: Sequence[str], parameters: Mapping[str, object]) -> list[Call]:
+    """Return calls of named statements with the same parameters."""
+    return [(named(statement, parameters), parameters) for statement in statements]
+
+
 def reading_of(role: str, context: str, asked: Sequence[Call]) -> Reading:
     """Return a reading, whose arguments are written out."""
     return Reading(role, context, tuple([(statement, _arguments(statement, given)) for statement, given in asked]))
 
 
-def _arguments(statement: Statement, given: dict[str, object]) -> str:
+def joined(readings: Sequence[Reading]) -> Reading:
+    """Return readings of one caller as one."""
+    return Reading(readings[0].role, readings[0].context, tuple([call for one in readings for call in one.calls]))
+
+
+def _arguments(statement: Statement, given: Mapping[str, object]) -> str:
     if not statement.parameters:
         return ""
     return f"({', '.join([literal(given[key]) for key in statement.parameters])})"

@@ -3,37 +3,56 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from creditdesk.credits import budget_rules, budgets
+from creditdesk.credits.budget_rules import Budget, main_budget
+from creditdesk.credits.budgets import groups_budgets, users_budgets
 from creditdesk.credits.limits import LimitScope
-from creditdesk.credits.main_budgets import MainBudget
+from creditdesk.credits.main_budgets import MainBudget, main_budgets_of_users
+from creditdesk.db.lookups import Lookup, found_of
 from creditdesk.graphql.budgets import Period
-from creditdesk.graphql.context import Info
-from creditdesk.graphql.execution.plans import Shape
+from creditdesk.graphql.context import Context, Info
+from creditdesk.graphql.execution.plans import Ask, Shape
 from creditdesk.graphql.limits import CreditLimit, shown_value
 
 
-async def read_main_budgets(users: Sequence[UUID], info: Info) -> list[MainBudget | None]:
-    """Read each user's main budget, and nothing of the others that they have: which one binds is not known."""
-    return await info.context.loaders.main_budgets_together.ask(None, users)
+def read_main_budgets(users: Sequence[UUID], info: Info) -> Ask:  # noqa: ARG001 - as all batches are asked
+    """Ask for each user's main budget, and nothing of the others that they have: which one binds is not known."""
+    return Ask(_main_budgets, None, users)
 
 
-async def read_first_budgets(users: Sequence[UUID], info: Info) -> list[budget_rules.Budget | None]:
-    """Read all budgets of each user, and return the main one."""
-    found = await read_budgets(users, info)
-    return [budget_rules.main_budget(one, LimitScope.USER) for one in found]
+def read_first_budgets(users: Sequence[UUID], info: Info) -> Ask:  # noqa: ARG001 - as above
+    """Ask for all budgets of each user, of which the main one is the answer."""
+    return Ask(_budgets, None, users, lambda found: [main_budget(one, LimitScope.USER) for one in found])
 
 
-async def read_budgets(users: Sequence[UUID], info: Info) -> list[list[budget_rules.Budget]]:
-    """Read all budgets of each user."""
-    return await info.context.loaders.budgets_together.ask(None, users)
+def read_budgets(users: Sequence[UUID], info: Info) -> Ask:  # noqa: ARG001 - as above
+    """Ask for all budgets of each user."""
+    return Ask(_budgets, None, users)
 
 
-async def read_group_budgets(groups: Sequence[UUID], info: Info) -> list[budget_rules.Budget | None]:
-    """Read the budget that each group shares."""
-    context = info.context
+def read_group_budgets(groups: Sequence[UUID], info: Info) -> Ask:  # noqa: ARG001 - as above
+    """Ask for the budget that each group shares."""
+    return Ask(_group_budgets, None, groups)
+
+
+def _main_budgets(context: Context, _: None, users: Sequence[UUID]) -> Lookup[list[MainBudget | None]]:
+    own = context.own_account(users)
+    if own is not None:
+        return found_of(own.main_budget(now=context.now), lambda budget: [budget])
+    return main_budgets_of_users(context.permitted, users, now=context.now)
+
+
+def _budgets(context: Context, _: None, users: Sequence[UUID]) -> Lookup[list[list[Budget]]]:
+    own = context.own_account(users)
+    if own is not None:
+        return found_of(own.budgets(now=context.now), lambda budgets: [budgets])
+    found = users_budgets(context.permitted, users, now=context.now)
+    return found_of(found, lambda by_user: [by_user.get(id_, []) for id_ in users])
+
+
+def _group_budgets(context: Context, _: None, groups: Sequence[UUID]) -> Lookup[list[Budget | None]]:
     ids = list(dict.fromkeys(groups))
-    found = await budgets.budget_of_groups(context.reader, context.permitted, ids, now=context.now)
-    return [found.get(group_id) for group_id in groups]
+    found = groups_budgets(context.permitted, ids, now=context.now)
+    return found_of(found, lambda by_group: [by_group.get(id_) for id_ in groups])
 
 
 def _fields(budget: str) -> dict[str, str]:

@@ -24,7 +24,6 @@ from creditdesk.graphql.batched_usage import (
 )
 from creditdesk.graphql.budgets import Budget
 from creditdesk.graphql.execution.plans import Batch, Batches
-from creditdesk.graphql.figures import FIGURES
 
 BATCHES: Batches = {
     ("User", "budget"): Batch(
@@ -33,8 +32,8 @@ BATCHES: Batches = {
     ("User", "budgets"): Batch(read_budgets, "user_id", BUDGET, lambda found: [Budget.of(one) for one in found]),
     ("Group", "budget"): Batch(read_group_budgets, "group_id", BUDGET, Budget.of),
     ("Group", "members"): Batch(read_members, "group_id", MEMBERS, shown_members),
-    ("User", "usage"): Batch(read_usage_of_users, "user_id", USAGE, shown_usage, only_for=FIGURES),
-    ("Group", "usage"): Batch(read_usage_of_groups, "group_id", only_for=FIGURES),
+    ("User", "usage"): Batch(read_usage_of_users, "user_id", USAGE, shown_usage),
+    ("Group", "usage"): Batch(read_usage_of_groups, "group_id"),
     ("CreditUsage", "breakdown"): Batch(read_breakdowns, None, BREAKDOWN, shown_breakdown),
     ("UsageRow", "user"): Batch(read_users, OF_USER),
     ("CreditUsage", "series"): Batch(read_series, None, SERIES, shown_all_series),

@@ -1,7 +1,7 @@
 """Usage of many users and groups at once, broken down or over time, as rows."""
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -10,10 +10,11 @@ from uuid import UUID
 from creditdesk.credits import usage
 from creditdesk.credits.ranges import Range as ResolvedRange
 from creditdesk.credits.series import SeriesRows, shown_series
-from creditdesk.credits.usage import BreakdownRows, Cell, Figures, Filter, UsageQuery
-from creditdesk.graphql.context import Info
+from creditdesk.credits.usage import BreakdownRows, Cell, Figures, Filter, UsageLookup, UsageQuery
+from creditdesk.credits.written_usage import usage_written_of_users
+from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering
-from creditdesk.graphql.execution.plans import Shape, Written
+from creditdesk.graphql.execution.plans import Ask, DeclinedError, Shape, Written
 from creditdesk.graphql.figures import FIGURES, UsageFilter, shown_figures
 from creditdesk.graphql.loaders import cell_shape
 from creditdesk.graphql.ranges import Range, RangeInput
@@ -80,77 +81,91 @@ def _total(found: BreakdownRows) -> Figures:
     return total.rows[0].figures if total.rows else Figures()
 
 
-async def read_usage_of_users(
+def read_usage_of_users(
     users: Sequence[UUID], info: Info, range: RangeInput, filter: UsageFilter | None = None
-) -> list[UserUsage]:
-    """Read what each user used; the totals only where they are selected."""
+) -> Ask | list[UserUsage]:
+    """Ask for what each user used; the totals only where they are selected."""
     asked = _asked(info, range, filter)
     if not _wants_figures(info):
         nothing = Figures()
         return [UserUsage(user_id, asked, nothing) for user_id in users]
-    found = await info.context.loaders.usage_of_users_together.ask(UsageQuery(asked.span, asked.filter), users)
-    return [UserUsage(user_id, asked, _total(one)) for user_id, one in zip(users, found, strict=True)]
+
+    def shown(found: Sequence[BreakdownRows]) -> list[UserUsage]:
+        return [UserUsage(user_id, asked, _total(one)) for user_id, one in zip(users, found, strict=True)]
+
+    return Ask(_usage_of_users, UsageQuery(asked.span, asked.filter), users, shown)
 
 
-async def read_usage_of_groups(
+def read_usage_of_groups(
     groups: Sequence[UUID],
     info: Info,
     range: RangeInput,
     filter: UsageFilter | None = None,
     attribution: Attribution = Attribution.CHARGED,
-) -> list[CreditUsage | None]:
-    """Read what each group used, where the caller may see it; the totals only where they are selected."""
+) -> Ask | list[CreditUsage | None]:
+    """Ask for what each group used, where the caller may see it; the totals only where they are selected."""
     charged, context = attribution is Attribution.CHARGED, info.context
     seen = [id_ for id_ in dict.fromkeys(groups) if context.permitted.may_read_group(id_)]
     if not seen:
         return [None] * len(groups)
     asked = _asked(info, range, filter)
     cells = [Cell(group_id=id_) if charged else Cell(members_of=id_) for id_ in seen]
-    figures = [Figures()] * len(cells)
-    if _wants_figures(info):
-        question = (UsageQuery(asked.span, asked.filter), cell_shape(cells[0]))
-        figures = [*map(_total, await context.loaders.breakdowns_together.ask(question, cells))]
-    shown = [_shown_usage(cell, asked, figure) for cell, figure in zip(cells, figures, strict=True)]
-    found = dict(zip(seen, shown, strict=True))
-    return [found.get(id_) for id_ in groups]
+
+    def shown(figures: Sequence[Figures]) -> list[CreditUsage | None]:
+        usages = [_shown_usage(cell, asked, figure) for cell, figure in zip(cells, figures, strict=True)]
+        found = dict(zip(seen, usages, strict=True))
+        return [found.get(id_) for id_ in groups]
+
+    if not _wants_figures(info):
+        return shown([Figures()] * len(cells))
+    question = (UsageQuery(asked.span, asked.filter), cell_shape(cells[0]))
+    return Ask(_breakdowns, question, cells, lambda found: shown([*map(_total, found)]))
 
 
-async def read_breakdowns(
+def read_breakdowns(
     usages: Sequence[CreditUsage | UserUsage],
     info: Info,
     by: list[Dimension],
     first: int = 10,
     order_by: Ordering = Ordering.CREDITS_DESC,
     template: str | None = None,
-) -> list[tuple[BreakdownRows, CreditUsage | UserUsage]]:
-    """Read the breakdown of each usage, those that are asked the same in one read."""
-    dimensions, size, loaders = checked_dimensions(by), checked_rows(first), info.context.loaders
+) -> Ask:
+    """Ask for the breakdown of each usage. They are of one field, which was asked one thing."""
+    dimensions, size = checked_dimensions(by), checked_rows(first)
     credits_only = wants_credits_only(info)
 
     def query(span: ResolvedRange, wanted: Filter) -> UsageQuery:
         return UsageQuery(span, wanted, dimensions, size, order_by, credits_only)
 
+    def shown(found: Sequence[BreakdownRows]) -> list[tuple[BreakdownRows, CreditUsage | UserUsage]]:
+        return list(zip(found, usages, strict=True))
+
     if isinstance(usages[0], UserUsage):
-        # They are of one field, which was asked one thing.
         asked = usages[0].asked
         users = [one.user_id for one in usages if isinstance(one, UserUsage)]
         question = query(asked.span, asked.filter)
         if template is None:
-            found = await loaders.usage_of_users_together.ask(question, users)
-        else:
-            found = await loaders.written_usage_of_users_together.ask((question, template), users)
-        return list(zip(found, usages, strict=True))
-    cells = [(one.span, one.filter, one.cell) for one in usages if isinstance(one, CreditUsage)]
-    alike: dict[Hashable, list[int]] = {}
-    for index, (span, wanted, cell) in enumerate(cells):
-        alike.setdefault((span, wanted, cell_shape(cell)), []).append(index)
-    answers: dict[int, BreakdownRows] = {}
-    for indexes in alike.values():
-        span, wanted, cell = cells[indexes[0]]
-        of = [cells[index][2] for index in indexes]
-        read = await loaders.breakdowns_together.ask((query(span, wanted), cell_shape(cell)), of)
-        answers |= dict(zip(indexes, read, strict=True))
-    return [(answers[index], one) for index, one in enumerate(usages)]
+            return Ask(_usage_of_users, question, users, shown)
+        return Ask(_written_usage_of_users, (question, template), users, shown)
+    whole = [one for one in usages if isinstance(one, CreditUsage)]
+    cells = [one.cell for one in whole]
+    shape = cell_shape(cells[0])
+    if any(cell_shape(cell) != shape for cell in cells):
+        raise DeclinedError  # one rollup does not serve them all
+    return Ask(_breakdowns, (query(whole[0].span, whole[0].filter), shape), cells, shown)
+
+
+def _usage_of_users(context: Context, query: UsageQuery, users: Sequence[UUID]) -> UsageLookup:
+    return usage.usage_rows_of_users(context.permitted, users, query)
+
+
+def _written_usage_of_users(context: Context, question: tuple[UsageQuery, str], users: Sequence[UUID]) -> UsageLookup:
+    query, template = question
+    return usage_written_of_users(context.permitted, users, query, template)
+
+
+def _breakdowns(context: Context, question: tuple[UsageQuery, tuple[bool, ...]], cells: Sequence[Cell]) -> UsageLookup:
+    return usage.usage_rows_of(context.permitted, cells, question[0])
 
 
 def shown_breakdown(found: tuple[BreakdownRows, CreditUsage | UserUsage]) -> UsageBreakdown:

@@ -1,8 +1,10 @@
 """What a request's resolvers are given: who is calling, what they may see, when it is, and ways to the database."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
+from uuid import UUID
 
 import strawberry
 
@@ -82,6 +84,10 @@ class Context:
         self.own = own
         limits = (self.limits_reader, self.limits_permitted)
         self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=own)
+
+    def own_account(self, users: Sequence[UUID]) -> OwnAccount | None:
+        """Return what is known of the caller, where nobody else is asked for."""
+        return self.own if list(users) == [self.permitted.user_id] else None
 
     def renew(self, now: datetime) -> None:
         """Be at a later moment: each event of a subscription is read anew."""

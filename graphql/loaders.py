@@ -3,7 +3,7 @@
 A key carries the question along with what it is asked of; keys with the same question go to the database together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -19,12 +19,10 @@ from creditdesk.credits import (
     series,
     usage,
     workspace_settings,
-    written_usage,
 )
 from creditdesk.credits.budget_rules import Budget
 from creditdesk.credits.forecasts import Forecast
 from creditdesk.credits.limits import Limit, LimitScope
-from creditdesk.credits.main_budgets import MainBudget, main_budgets_of_users
 from creditdesk.credits.own_accounts import OwnAccount
 from creditdesk.credits.people import Order, Page, UserFilter, Window
 from creditdesk.credits.permitted import PermittedScopes
@@ -32,9 +30,9 @@ from creditdesk.credits.pricing import RateCard
 from creditdesk.credits.request_lists import RequestFilter
 from creditdesk.credits.request_rules import CreditRequest
 from creditdesk.credits.series import Interval, SeriesRows
-from creditdesk.credits.usage import Breakdown, BreakdownRows, Cell, UsageQuery
+from creditdesk.credits.usage import Breakdown, Cell, UsageQuery
 from creditdesk.db.connections import Connection
-from creditdesk.graphql.loading import DataLoader, Grouped, Together
+from creditdesk.graphql.loading import DataLoader, Grouped
 
 Loading = TypeVar("Loading")
 
@@ -88,17 +86,9 @@ class _Reads:
 
     async def budgets_of_users(self, ids: list[UUID]) -> list[list[Budget]]:
         if (own := self._own_account(ids)) is not None:
-            return [await own.budgets(now=self._now)]
+            return await self._conn.look_up([own.budgets(now=self._now)])
         found = await budgets.budgets_of_users(self._conn, self._permitted, ids, now=self._now)
         return [found.get(id_, []) for id_ in ids]
-
-    async def budgets_at_once(self, _: None, ids: list[UUID]) -> list[list[Budget]]:
-        return await self.budgets_of_users(ids)
-
-    async def main_budgets(self, _: None, ids: list[UUID]) -> Sequence[MainBudget | None]:
-        if (own := self._own_account(ids)) is not None:
-            return [await own.main_budget(now=self._now)]
-        return await main_budgets_of_users(self._conn, self._permitted, ids, now=self._now)
 
     async def budget_of_groups(self, ids: list[UUID]) -> list[Budget | None]:
         found = await budgets.budget_of_groups(self._conn, self._permitted, ids, now=self._now)
@@ -148,18 +138,6 @@ class _Reads:
         query, interval, _ = question
         return await series.series_rows_of(self._conn, self._permitted, cells, query, interval)
 
-    async def usage_rows_of_users(self, query: UsageQuery, users: list[UUID]) -> list[BreakdownRows]:
-        return await usage.usage_rows_of_users(self._conn, self._permitted, users, query)
-
-    async def usage_written_of_users(self, question: tuple[UsageQuery, str], users: list[UUID]) -> list[BreakdownRows]:
-        query, template = question
-        return await written_usage.usage_written_of_users(self._conn, self._permitted, users, query, template)
-
-    async def breakdown_rows(
-        self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]
-    ) -> Sequence[BreakdownRows]:
-        return await usage.usage_rows_of(self._conn, self._permitted, cells, question[0])
-
 
 class _Made(Generic[Loading]):
     """A loader that is made when it is first asked for: few are, of all that there are."""
@@ -180,11 +158,6 @@ class _Made(Generic[Loading]):
 class Loaders:
     """The loaders of one request, for one caller."""
 
-    budgets_together = _Made(lambda reads: Together(reads.budgets_at_once))
-    main_budgets_together = _Made(lambda reads: Together(reads.main_budgets))
-    usage_of_users_together = _Made(lambda reads: Together(reads.usage_rows_of_users))
-    written_usage_of_users_together = _Made(lambda reads: Together(reads.usage_written_of_users))
-    breakdowns_together = _Made(lambda reads: Together(reads.breakdown_rows))
     budgets = _Made(lambda reads: DataLoader(reads.budgets_of_users))
     group_budgets = _Made(lambda reads: DataLoader(reads.budget_of_groups))
     workspace_budgets = _Made(lambda reads: DataLoader(reads.budget_of_workspace))

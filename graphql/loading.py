@@ -1,9 +1,8 @@
-"""Ways to read together what is asked for at one moment: by key, by question and subject, or by question alone."""
+"""Ways to read together what resolvers ask for at one moment: by key, or by question and subject."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
-from itertools import chain
 from typing import Generic, TypeVar
 
 from strawberry import dataloader
@@ -79,30 +78,3 @@ async def _answers_or_errors(answers: Awaitable[Sequence[Answer]], count: int) -
         return await answers
     except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
         return [error] * count
-
-
-class Together(Generic[Question, Subject, Answer]):
-    """Answers a question of many subjects at a time; whoever asks the same at this moment is read for with them."""
-
-    def __init__(self, answer: Callable[[Question, list[Subject]], Awaitable[Sequence[Answer]]]) -> None:
-        self._answer = answer
-        self._rounds: dict[Question, tuple[list[Sequence[Subject]], asyncio.Task[list[Sequence[Answer]]]]] = {}
-
-    async def ask(self, question: Question, subjects: Sequence[Subject]) -> list[Answer]:
-        """Return each subject's answer."""
-        if question not in self._rounds:
-            self._rounds[question] = ([], asyncio.create_task(self._read(question)))
-            read_within(self._rounds[question][1])
-        asked, reading = self._rounds[question]
-        place = len(asked)
-        asked.append(subjects)
-        return list((await asyncio.shield(reading))[place])
-
-    async def _read(self, question: Question) -> list[Sequence[Answer]]:
-        await asyncio.sleep(0)  # those who ask at this moment come along
-        asked, _ = self._rounds.pop(question)
-        if len(asked) == 1:
-            return [await self._answer(question, list(asked[0]))]
-        subjects = list(dict.fromkeys(chain.from_iterable(asked)))
-        found = dict(zip(subjects, await self._answer(question, subjects), strict=True))
-        return [[found[subject] for subject in one] for one in asked]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import iscoroutinefunction
 from typing import Any
 
 import strawberry
@@ -26,7 +27,7 @@ from strawberry.types.field import StrawberryField
 
 from creditdesk.graphql.execution.arguments import STRAWBERRY, call_of
 from creditdesk.graphql.execution.collecting import Collector, fragments_of
-from creditdesk.graphql.execution.covering import is_at_hand, is_lean, template_of
+from creditdesk.graphql.execution.covering import is_lean, template_of
 from creditdesk.graphql.execution.leaves import leaf_written
 from creditdesk.graphql.execution.plans import Batch, Batches, Branch, Call, DeclinedError, Plan, Shape, Written
 
@@ -213,11 +214,11 @@ class _Compiler:
         lines, reach = self._completed(value, type_, selections, batch.shape if batch and lean else None)
         if reach:
             self._reaches[number] = self._function("b", "found", [f"{reach}({_flattened(type_, 'found')}, run)"])
-        at_hand = is_at_hand(call, batch, selections, self._collector)
+        waits = call.definition.is_async if batch is None else iscoroutinefunction(batch.read)
         template = None
         if batch is not None and lean and batch.shape is not None:
             template = template_of(batch.shape, type_, selections, self._collector)
-        self._branches[number] = Branch(number, call, batch, lean, at_hand, tuple(self._beneath), template=template)
+        self._branches[number] = Branch(number, call, batch, lean, waits, tuple(self._beneath), template=template)
         self._beneath = outer
         sources = "ss"
         if batch is not None and batch.of is not None:

@@ -1,24 +1,13 @@
-"""What need not be: objects where lean ones cover what is selected, and reads where nothing selected is read."""
+"""What need not be: objects where lean ones cover what is selected, and rows where all that is selected is JSON."""
 
 from collections.abc import Sequence
 
 from graphql import GraphQLObjectType, GraphQLOutputType, SelectionSetNode, get_named_type
 
 from creditdesk.graphql.execution.collecting import Collector
-from creditdesk.graphql.execution.plans import Batch, Batches, Call, Shape, Written
+from creditdesk.graphql.execution.plans import Batch, Batches, Shape, Written
 
 Selections = Sequence[SelectionSetNode | None]
-
-
-def is_at_hand(call: Call, batch: Batch | None, selections: Selections, collector: Collector) -> bool:
-    """Tell whether a field's answers have not to be waited for."""
-    if batch is None:
-        return not call.definition.is_async
-    named = get_named_type(call.field.type)
-    if batch.only_for is None or not isinstance(named, GraphQLObjectType):
-        return False
-    fields = collector.fields(named, selections).values()
-    return batch.only_for.isdisjoint(nodes[0].name.value for nodes in fields)
 
 
 def is_lean(

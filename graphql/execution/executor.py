@@ -12,7 +12,7 @@ from graphql.execution.values import VariableValues
 
 from creditdesk.graphql.execution.collecting import choosing_variables, fragments_of
 from creditdesk.graphql.execution.compiling import compile_plan
-from creditdesk.graphql.execution.plans import Batches, DeclinedError, Plan
+from creditdesk.graphql.execution.plans import Answers, Batches, DeclinedError, Plan
 from creditdesk.graphql.execution.running import Run
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Asked:
 
     `found` is where plans are kept: it lives as long as the document. `arguments` is where the arguments of its fields
     are kept, for all who ask with the same variables. `permits` tells whether a field's extension lets the caller pass,
-    which depends on `permissions` alone.
+    which depends on `permissions` alone. `answers` reads what batches ask.
     """
 
     document: DocumentNode
@@ -49,6 +49,7 @@ class Asked:
     permissions: Hashable
     permits: Callable[[object], bool]
     found: MutableMapping[object, object]
+    answers: Answers
     arguments: MutableMapping[object, Any] = field(default_factory=dict)
 
 
@@ -98,6 +99,7 @@ class PlannedExecutor:
                     variables=asked.variables,
                     context=asked.context,
                     arguments=asked.arguments,
+                    answers=asked.answers,
                 )
                 written, outcome = await run.written(), Outcome.FOLLOWED
         except Exception:  # noqa: BLE001 - whatever it is, the stock executor meets it as well, and tells it

@@ -10,7 +10,7 @@ the whole run is dropped, and the stock executor, which knows how errors are tol
 planned, so nothing happens twice.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -70,37 +70,56 @@ class Shape:
     names: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """What a batch wants to be read, stated instead of read: so all that a level states is read at once.
+
+    `lookup` states the reads that answer a question of its subjects: many batches may ask the same one. `then` makes
+    the batch's answers of what was found for each subject.
+    """
+
+    lookup: Callable[..., Any]
+    question: Hashable
+    subjects: Sequence[Any]
+    then: Callable[[Sequence[Any]], Sequence[Any]] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A field that is read for many objects at once: the same answer as its resolver gives for each, in fewer steps.
 
-    `read` is given an attribute `of` each object, or the objects, a `Question` and the arguments. Where `shape` covers
-    what is selected of the answers they stay lean; elsewhere `show` makes the type's own objects of them.
+    `read` is given an attribute `of` each object, or the objects, an `Info` and the arguments. It is an async function,
+    or one that returns an `Ask`, or answers that are at hand. Where `shape` covers what is selected of the answers they
+    stay lean; elsewhere `show` makes the type's own objects of them.
     """
 
-    read: Callable[..., Awaitable[Sequence[Any]]]
+    read: Callable[..., Awaitable[Sequence[Any]] | Ask | Sequence[Any]]
     of: str | None = None
     shape: Shape | None = None
     show: Callable[[Any], Any] | None = None
     leaner: "Batch | None" = None
     """What is read instead where the leaner one's shape covers what is selected."""
-    only_for: frozenset[str] | None = None
-    """The fields for which anything is read, if not for all: without them the answers are at hand."""
 
 
 Batches: TypeAlias = Mapping[tuple[str, str], Batch]
 """By the names of a type and of its field."""
 
+Answers: TypeAlias = Callable[[Sequence[Ask]], Awaitable[Sequence[Sequence[Any]]]]
+"""What reads what the batches of a level ask: from those, in order, to what was found for each one's subjects."""
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A field that has to be read, unless it is at hand; `reach` notes what is asked of its values by those beneath."""
+    """A field that has to be read, or that others beneath it are read by; `reach` notes what those ask of its values.
+
+    Where it `waits` it is read by an async function.
+    """
 
     number: int
     call: Call
     batch: Batch | None
     lean: bool
-    is_at_hand: bool
+    waits: bool
     beneath: tuple[int, ...]
     reach: Reach | None = None
     template: str | None = None

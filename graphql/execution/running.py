@@ -10,11 +10,32 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, is_awaitable
 
 from creditdesk.graphql.execution.arguments import arguments_of
-from creditdesk.graphql.execution.plans import Branch, Call, DeclinedError, Plan
+from creditdesk.graphql.execution.plans import Answers, Ask, Branch, Call, DeclinedError, Plan
 
 
 async def _gathered(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
     return list(await asyncio.gather(*awaitables))
+
+
+async def _all_of(reads: Sequence[Awaitable[None]]) -> None:
+    """Await reads side by side. None is left behind running: what fails says so when all have ended."""
+    if len(reads) == 1:
+        await reads[0]
+    elif reads:
+        for ended in await asyncio.gather(*reads, return_exceptions=True):
+            if ended is not None:
+                raise ended
+
+
+async def _each(answers: Sequence[Awaitable[Any]]) -> Sequence[Any]:
+    """Return what a resolver answers for each object."""
+    if len(answers) == 1:
+        return [await answers[0]]
+    found = await asyncio.gather(*answers, return_exceptions=True)
+    for value in found:
+        if isinstance(value, BaseException):
+            raise value
+    return found
 
 
 _HELPERS = GraphQLResolveInfoHelpers(gather=_gathered, track=lambda _: None)
@@ -27,7 +48,18 @@ _END = object()
 class Run:
     """One execution of a plan: what its branches are asked of, what they read, and the arguments of their fields."""
 
-    __slots__ = ("_arguments", "_context", "_fragments", "_infos", "_plan", "_schema", "_variables", "found", "waiting")
+    __slots__ = (
+        "_answers",
+        "_arguments",
+        "_context",
+        "_fragments",
+        "_infos",
+        "_plan",
+        "_schema",
+        "_variables",
+        "found",
+        "waiting",
+    )
 
     def __init__(
         self,
@@ -38,8 +70,10 @@ class Run:
         variables: VariableValues,
         context: object,
         arguments: MutableMapping[object, Any],
+        answers: Answers,
     ) -> None:
         """`arguments` is where those of fields are kept for all runs of these variables."""
+        self._answers = answers
         self._schema = schema
         self._plan = plan
         self._fragments = fragments
@@ -69,59 +103,64 @@ class Run:
         return self._called(self._plan.calls[number], source)
 
     async def _read(self, first: Sequence[int]) -> None:
-        """Read all branches, level by level: those of a level side by side, so that what they ask for is read together.
+        """Read all branches, level by level: those of a level at once.
 
         What is at hand makes no level of its own: what is beneath it is read with the branches beside it.
         """
         level = list(first)
         while level:
-            asked: list[Branch] = []
+            asks: list[tuple[Branch, Ask]] = []
+            waits: list[Branch] = []
             beneath: list[int] = []
             for number in level:  # it grows on the way
                 branch = self._plan.branches[number]
-                if self.waiting[number]:
-                    if branch.is_at_hand:
-                        await self._fill(branch)
-                        level += branch.beneath
-                    else:
-                        asked.append(branch)
-                        beneath += branch.beneath
-            if len(asked) == 1:
-                await self._fill(asked[0])
-            elif asked:
-                # None is left behind running: what fails says so when all have ended.
-                for ended in await asyncio.gather(*map(self._fill, asked), return_exceptions=True):
-                    if ended is not None:
-                        raise ended
+                if not self.waiting[number]:
+                    continue
+                if branch.waits:
+                    waits.append(branch)
+                elif isinstance(found := self._begun(branch), Ask):
+                    asks.append((branch, found))
+                else:
+                    self._fill(branch, found)
+                    level += branch.beneath
+                    continue
+                beneath += branch.beneath
+            reads = [self._wait(branch) for branch in waits]
+            if asks:
+                reads.append(self._ask(asks))
+            await _all_of(reads)
             level = beneath
 
-    async def _fill(self, branch: Branch) -> None:
+    def _begun(self, branch: Branch) -> Any:
+        """Return what a branch's batch, or resolver, returns for all that it is asked of."""
         sources, call = self.waiting[branch.number], branch.call
-        if branch.batch is not None:
-            given = self._of(call)
-            if branch.template is not None:
-                given = {**given, "template": branch.template}
-            values = await branch.batch.read(sources, self._info(call), **given)
-            if branch.batch.show is not None and not branch.lean:
-                values = [value if value is None else branch.batch.show(value) for value in values]
-        else:
-            values = await self._each(call, sources)
-        if len(values) != len(sources):
+        if branch.batch is None:
+            return [self._called(call, source) for source in sources]
+        given = self._of(call)
+        if branch.template is not None:
+            given = {**given, "template": branch.template}
+        return branch.batch.read(sources, self._info(call), **given)
+
+    async def _ask(self, asks: Sequence[tuple[Branch, Ask]]) -> None:
+        """Have what batches ask read at once."""
+        answers = await self._answers([ask for _, ask in asks])
+        for (branch, ask), found in zip(asks, answers, strict=True):
+            self._fill(branch, found if ask.then is None else ask.then(found))
+
+    async def _wait(self, branch: Branch) -> None:
+        """Await what an async function, or resolver, returns."""
+        begun = self._begun(branch)
+        self._fill(branch, await (begun if branch.batch is not None else _each(begun)))
+
+    def _fill(self, branch: Branch, values: Sequence[Any]) -> None:
+        """Note what was found for a branch, and what is asked of it by those beneath."""
+        if branch.batch is not None and branch.batch.show is not None and not branch.lean:
+            values = [value if value is None else branch.batch.show(value) for value in values]
+        if len(values) != len(self.waiting[branch.number]):
             raise DeclinedError
         self.found[branch.number] = iter(values)
         if branch.reach is not None:
             branch.reach(values, self)
-
-    async def _each(self, call: Call, sources: Sequence[object]) -> Sequence[Any]:
-        if not call.definition.is_async:
-            return [self._called(call, source) for source in sources]
-        if len(sources) == 1:
-            return [await self._called(call, sources[0])]
-        found = await asyncio.gather(*(self._called(call, source) for source in sources), return_exceptions=True)
-        for value in found:
-            if isinstance(value, BaseException):
-                raise value
-        return found
 
     def _called(self, call: Call, source: object) -> Any:
         arguments = self._of(call)

@@ -98,9 +98,13 @@ def test_every_fragment_is_included() -> None:
 
 
 def runs() -> Iterator[tuple[Path, ast.Call]]:
-    """Yield the calls that run named statements: `conn.rows("name", ...)`, `conn.several("name", "another", ...)`."""
+    """Yield the calls that run named statements, `conn.rows("name", ...)`, `conn.several("name", "another", ...)`.
+
+    Those that state what is to be run as well: `lookup(found, "name", ...)`.
+    """
     for path, call in calls(*FLOORS):
-        if isinstance(call.func, ast.Attribute) and call.func.attr in {"rows", "several"} and call.args:
+        is_run = isinstance(call.func, ast.Attribute) and call.func.attr in {"rows", "several"}
+        if (is_run or (isinstance(call.func, ast.Name) and call.func.id == "lookup")) and call.args:
             yield path, call
 
 

@@ -412,7 +412,7 @@ def test_rows_that_are_written_say_what_the_events_say_of_those_whom_the_caller_
         query = UsageQuery(days, by=by, first=random.choice((1, 3, 20)), ordering=random.choice(list(Ordering)))
         caller = random_caller(random, ledger)
         conn = ledger.desk.database.reader(caller.row_scope)
-        found = ledger.desk.run(usage_written_of_users(conn, caller, users, query, TEMPLATE))
+        [found] = ledger.desk.run(conn.look_up([usage_written_of_users(caller, users, query, TEMPLATE)]))
         for user_id, one in zip(users, found, strict=True):
             uses = uses_in(population, caller, Cell(user_id=user_id), query)
             assert json.loads(one.written or "") == as_written(expected_breakdown(uses, query)), (caller, query)
@@ -431,7 +431,7 @@ def test_words_are_escaped_where_rows_are_written(ledger: Ledger) -> None:
         )
     )
     query = UsageQuery(range_of_days(now.date(), now.date(), zone=ledger.zone), by=(Dimension.PRODUCT,), first=9)
-    [found] = ledger.desk.run(usage_written_of_users(ledger.reader, ledger.everyone, [ada], query, "%1$s"))
+    [[found]] = ledger.desk.run(ledger.reader.look_up([usage_written_of_users(ledger.everyone, [ada], query, "%1$s")]))
     assert json.loads(found.written or "") == list(words)
 
 

@@ -1,0 +1,44 @@
+"""What plans ask for at one level of a document: each question once, of all its subjects, and all questions at once."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from creditdesk.graphql.context import Context
+from creditdesk.graphql.execution.plans import Ask
+
+
+async def answers(context: Context, asks: Sequence[Ask]) -> list[Sequence[Any]]:
+    """Return what is found for each one's subjects."""
+    alike = list(_alike(asks))
+    subjects = [_subjects_of(same) for same in alike]
+    lookups = [same[0].lookup(context, same[0].question, of_all) for same, of_all in zip(alike, subjects, strict=True)]
+    answered: dict[Ask, Sequence[Any]] = {}
+    for same, of_all, found in zip(alike, subjects, await context.reader.look_up(lookups), strict=True):
+        if len(same) == 1:
+            answered[same[0]] = found
+            continue
+        by_subject = dict(zip(of_all, found, strict=True))
+        answered.update((ask, [by_subject[subject] for subject in ask.subjects]) for ask in same)
+    return [answered[ask] for ask in asks]
+
+
+def _alike(asks: Sequence[Ask]) -> Iterator[Sequence[Ask]]:
+    """Return those together that ask the same. Few do, so that most questions, which are long, need not be hashed."""
+    of_kinds: dict[object, list[Ask]] = {}
+    for ask in asks:
+        of_kinds.setdefault(ask.lookup, []).append(ask)
+    for of_kind in of_kinds.values():
+        if len(of_kind) == 1:
+            yield of_kind
+            continue
+        same: dict[object, list[Ask]] = {}
+        for ask in of_kind:
+            same.setdefault(ask.question, []).append(ask)
+        yield from same.values()
+
+
+def _subjects_of(same: Sequence[Ask]) -> list[Any]:
+    if len(same) == 1:
+        return list(same[0].subjects)
+    return list(dict.fromkeys(chain.from_iterable(ask.subjects for ask in same)))
