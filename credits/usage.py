@@ -6,6 +6,7 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
+from creditdesk.credits.people import User, user_from
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import Range, days_of, month_arguments, months_of, span_arguments
 from creditdesk.db.connections import Connection, Row
@@ -95,12 +96,14 @@ class Breakdown:
 class BreakdownRows(NamedTuple):
     """A breakdown as the database returns it, for whoever reads many: COLUMNS of the first rows, and of the rest.
 
-    Where the first rows were asked for as JSON they are a list in `written`, and nothing else is there.
+    Where the first rows were asked for as JSON they are a list in `written`, and nothing else is there. `users` are
+    those whom rows are of, where they came along.
     """
 
     rows: list[Row]
     other: Row
     written: str | None = None
+    users: Sequence[User] = ()
 
 
 UsageLookup: TypeAlias = Lookup[Sequence[BreakdownRows]]
@@ -110,11 +113,11 @@ COLUMNS = (
     "of", "user_id", "group_id", "product", "model",
     "credits", "requests", "input_tokens", "cached_input_tokens", "output_tokens", "count", "place",
 )  # fmt: skip
-"""Of whole users, rows have the user as `of`, and neither count nor place."""
+"""Of whole users, rows have the user as `of`, and neither count nor place; of who used most, the user behind them."""
 
 NOTHING: Row = (0, None, None, None, None, 0, 0, 0, 0, 0, 0, None)
 _NO_ROWS = BreakdownRows([], NOTHING)
-_FIRST_FIGURE, _COUNT = COLUMNS.index("credits"), COLUMNS.index("count")
+_FIRST_FIGURE, _COUNT, _USER = COLUMNS.index("credits"), COLUMNS.index("count"), len(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +171,13 @@ def usage_rows_of(permitted: PermittedScopes, cells: Sequence[Cell], query: Usag
     if arguments["source"] == "WORKSPACE":
         return lookup(by_cell, "usage_breakdown_of_workspace", **arguments)
     if query.credits_only and permitted.everyone and _is_ranking(cells, query):
-        return lookup(by_cell, "usage_most", **arguments)
+        return lookup(_most, "usage_most", **arguments)
     return lookup(by_cell, "usage_breakdown", **arguments)
+
+
+def _most(rows: Sequence[list[Row]]) -> list[BreakdownRows]:
+    users = [user_from(row[_USER:]) for row in rows[0] if row[_USER]]
+    return [BreakdownRows(rows[0], NOTHING, users=users)]
 
 
 def usage_rows_of_users(permitted: PermittedScopes, users: Sequence[UUID], query: UsageQuery) -> UsageLookup:

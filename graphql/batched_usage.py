@@ -138,6 +138,7 @@ def read_breakdowns(
         return UsageQuery(span, wanted, dimensions, size, order_by, credits_only)
 
     def shown(found: Sequence[BreakdownRows]) -> list[tuple[BreakdownRows, CreditUsage | UserUsage]]:
+        info.context.loaders.keep_users_of(found)
         return list(zip(found, usages, strict=True))
 
     if isinstance(usages[0], UserUsage):

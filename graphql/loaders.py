@@ -3,7 +3,7 @@
 A key carries the question along with what it is asked of; keys with the same question go to the database together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -30,7 +30,7 @@ from creditdesk.credits.pricing import RateCard
 from creditdesk.credits.request_lists import RequestFilter
 from creditdesk.credits.request_rules import CreditRequest
 from creditdesk.credits.series import Interval, SeriesRows
-from creditdesk.credits.usage import Breakdown, Cell, UsageQuery
+from creditdesk.credits.usage import Breakdown, BreakdownRows, Cell, UsageQuery
 from creditdesk.db.connections import Connection
 from creditdesk.graphql.loading import DataLoader, Grouped
 
@@ -129,8 +129,11 @@ class _Reads:
     async def rate_cards(self, workspaces: list[UUID]) -> list[RateCard]:
         return [await rates.current_rate_card(self._conn, workspace_id) for workspace_id in workspaces]
 
-    async def breakdown(self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]) -> list[Breakdown]:
-        return await usage.usage_of(self._conn, self._permitted, cells, question[0])
+    async def breakdown(
+        self, question: tuple[UsageQuery, tuple[bool, ...]], cells: list[Cell]
+    ) -> Sequence[BreakdownRows]:
+        [found] = await self._conn.look_up([usage.usage_rows_of(self._permitted, cells, question[0])])
+        return found
 
     async def series_of(
         self, question: tuple[UsageQuery, Interval, tuple[bool, ...]], cells: list[Cell]
@@ -190,7 +193,14 @@ class Loaders:
 
     async def breakdown(self, query: UsageQuery, cell: Cell) -> Breakdown:
         """Return one cell's breakdown."""
-        return await self._breakdowns.load((query, cell_shape(cell)), cell)
+        found = await self._breakdowns.load((query, cell_shape(cell)), cell)
+        self.keep_users_of([found])
+        return usage.breakdown_of(found)
+
+    def keep_users_of(self, found: Sequence[BreakdownRows]) -> None:
+        """Keep the users who came along with rows: mostly they are asked for next."""
+        if users := {user.id: user for one in found for user in one.users}:
+            self.users.prime_many(users)
 
     async def series_rows(self, query: UsageQuery, interval: Interval, cell: Cell) -> list[SeriesRows]:
         """Return one cell's series, as rows."""

@@ -1,7 +1,7 @@
 """Ways to read together what resolvers ask for at one moment: by key, or by question and subject."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -30,6 +30,10 @@ class DataLoader(dataloader.DataLoader[Subject, Answer]):
         if isinstance(answer, asyncio.Future):
             answer.add_done_callback(_noticed)
         return asyncio.shield(answer)
+
+    def load_many(self, keys: Iterable[Subject]) -> Awaitable[list[Answer]]:
+        """Return the answers for keys, in their order. They are shielded as one: that was most of the time of many."""
+        return asyncio.shield(asyncio.gather(*map(super().load, keys)))
 
 
 async def _load_within(

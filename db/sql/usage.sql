@@ -369,7 +369,7 @@ WITH
 
 -- name: usage_most
 -- plan: generic
--- The workspace's users who used most credits over whole days, and nothing but those: no sum of the others.
+-- The workspace's users who used most credits over whole days, and who they are: no sum of the others.
 --
 -- Who used no credits is a row all the same if they used anything else; that is looked up for such users alone.
 WITH spent AS (
@@ -391,14 +391,18 @@ WITH spent AS (
     )
   END
 )
-SELECT 1 AS nth, user_id, NULL::uuid AS group_id, NULL AS product, NULL AS model,
-  credits, 0, 0, 0, 0, 1, row_number() OVER (ORDER BY credits DESC, user_id) AS place
+SELECT 1 AS nth, most.user_id, NULL::uuid AS group_id, NULL AS product, NULL AS model,
+  most.credits, 0, 0, 0, 0, 1, row_number() OVER (ORDER BY most.credits DESC, most.user_id) AS place,
+  u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version
 FROM (
   SELECT user_id, credits
   FROM spent
   ORDER BY credits DESC, user_id
   LIMIT %(first)s::integer
 ) AS most
+LEFT JOIN app_user AS u
+  ON u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = most.user_id
 WHERE %(everyone)s::boolean
 ORDER BY place;
 

@@ -242,14 +242,15 @@ def test_who_used_most_is_read_alone_where_nothing_but_names_and_credits_is_sele
         query = query if "...more" in query else query.split("fragment", maxsplit=1)[0]
         with world.statements() as names:
             usage = world.ask("OWNER", query, range=ALL_DAYS)["viewer"]["workspace"]["usage"]
-        return [name for name in names if name.startswith("usage")], usage["breakdown"]["rows"]
+        return [name for name in names if name.startswith(("usage", "users"))], usage["breakdown"]["rows"]
 
-    names, most = ran("rows { credits user { id } }")
-    assert (names, len(most)) == (["usage_most"], 3)
+    user = "user { id displayName email kind active version homeGroup { id } }"
+    names, most = ran(f"rows {{ credits {user} }}")
+    assert (names, len(most)) == (["usage_most"], 3), "who they are comes along"
     for more in ("rows { requests }", "rows { share }", "rows { ...more }", "rows { usage { credits } }", "rowCount",
                  "other { credits }", "... { rows { ... on UsageFigures { outputTokens } } }"):  # fmt: skip
-        names, rows = ran(f"rows {{ credits user {{ id }} }} {more}")
-        assert names[0] == "usage_breakdown", more
+        names, rows = ran(f"rows {{ credits {user} }} {more}")
+        assert names[:2] == ["usage_breakdown", "users_by_id"], more
         assert [{name: row[name] for name in ("credits", "user")} for row in rows] == most
 
 
