@@ -19,6 +19,7 @@ from creditdesk.db.errors import DatabaseError, DatabaseUnavailable, translated
 from creditdesk.db.lookups import Found, Lookup
 from creditdesk.db.messages import (
     Call,
+    Context,
     Reading,
     ServerConnection,
     calls_of,
@@ -54,8 +55,8 @@ class RowScope:
     user_id: UUID | None = None
     workspace_slug: str | None = None
 
-    def context(self) -> sql.Composed:
-        """Return the `SET LOCAL` statements, as text: `set_config` would not reach a distributed database's workers.
+    def settings(self) -> list[sql.Composed]:
+        """Return the `SET LOCAL` statements: `set_config` would not reach a distributed database's workers.
 
         What is not known is set to nothing, so that it is not what another context of the same transaction has set.
         """
@@ -64,12 +65,10 @@ class RowScope:
             "app.user_id": self.user_id,
             "app.workspace_slug": self.workspace_slug,
         }
-        parts = [sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.role.value))]
-        parts += [
+        return [sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.role.value))] + [
             sql.SQL("SET LOCAL {} = {}").format(sql.SQL(name), sql.Literal("" if value is None else str(value)))
             for name, value in settings.items()
         ]
-        return sql.SQL("; ").join(parts)
 
 
 class Connection(Protocol):
@@ -155,7 +154,7 @@ class Database:
         Meant for reads. What changes something must be safe to be run twice: where the connection breaks in the middle,
         the statement is sent again on another.
         """
-        return _Reader(self, scope, _context_text(scope))
+        return _Reader(self, scope, _context_of(scope))
 
     @asynccontextmanager
     async def transaction(self, scope: RowScope) -> AsyncIterator[Connection]:
@@ -187,7 +186,8 @@ class Database:
         for attempt in range(self._attempts):
             async with self._connection() as connection:
                 try:
-                    await psycopg.AsyncClientCursor(connection).execute(sql.SQL("BEGIN; {}").format(scope.context()))
+                    begin = sql.SQL("; ").join([sql.SQL("BEGIN"), *scope.settings()])
+                    await psycopg.AsyncClientCursor(connection).execute(begin)
                 except psycopg.OperationalError:
                     if connection.broken and attempt + 1 < self._attempts:
                         continue
@@ -195,7 +195,7 @@ class Database:
                 yield connection
                 return
 
-    async def read(self, scope: RowScope, context: str, asked: Sequence[Sequence[Call]]) -> list[list[list[Row]]]:
+    async def read(self, scope: RowScope, context: Context, asked: Sequence[Sequence[Call]]) -> list[list[list[Row]]]:
         """Make several reads at once, of one or more statements each, and return the rows of each one's.
 
         Role, context and queries travel in one string, which is its own transaction. Short reads share it, also with
@@ -252,15 +252,15 @@ class Database:
 
 
 @lru_cache(maxsize=10_000)
-def _context_text(scope: RowScope) -> str:
-    return scope.context().as_string(None)
+def _context_of(scope: RowScope) -> Context:
+    return tuple([setting.as_string(None) for setting in scope.settings()])
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     database: Database
     scope: RowScope
-    context: str
+    context: Context
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
         return (await self.several(statement, **parameters))[0]

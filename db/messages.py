@@ -7,6 +7,7 @@ what libpq has received, without a cursor: for small reads that, and its descrip
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import psycopg
@@ -22,6 +23,9 @@ from creditdesk.db.statements import AS_IT_SEES_FIT, Statement, all_statements
 Row = tuple[Any, ...]
 Call = tuple[Statement, Mapping[str, object]]
 """A statement and its parameters, among which there may be others."""
+
+Context = tuple[str, ...]
+"""What sets a role and its context: as many settings for everybody, each in its place."""
 
 MOST_CHARACTERS = 2_000
 """Of the arguments of a reading that shares a message: those of a few users, not of a page of groups."""
@@ -39,10 +43,10 @@ class ServerConnection(psycopg.AsyncConnection[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one caller asks: statements with their arguments, under a role and the text that sets it and its context."""
+    """What one caller asks: statements with their arguments, under a role and what sets it and its context."""
 
     role: str
-    context: str
+    context: Context
     calls: tuple[tuple[Statement, str], ...]
 
     @property
@@ -68,7 +72,7 @@ def calls_of(statements: Sequence[str], parameters: Mapping[str, object]) -> lis
     return [(named(statement, parameters), parameters) for statement in statements]
 
 
-def reading_of(role: str, context: str, asked: Sequence[Call]) -> Reading:
+def reading_of(role: str, context: Context, asked: Sequence[Call]) -> Reading:
     """Return a reading, whose arguments are written out."""
     return Reading(role, context, tuple([(statement, _arguments(statement, given)) for statement, given in asked]))
 
@@ -98,12 +102,14 @@ async def read_in_one_message(connection: ServerConnection, readings: Sequence[R
 
 
 async def _read(connection: ServerConnection, readings: Sequence[Reading]) -> list[list[list[Row]]]:
-    message, plan, context = [], AS_IT_SEES_FIT, ""
+    message: list[str] = []
+    plan = AS_IT_SEES_FIT
+    context: Context = ()
     for reading in readings:
-        if reading.context != context:
-            # Every context sets all that any of them sets: nothing is left of whose turn was before.
-            context = reading.context
-            message.append(context)
+        # Every context sets all that any of them sets, so nothing is left of whose turn was before. What that one had
+        # set alike, mostly the role and the workspace, is set: the first of a message sets everything.
+        message += [one for one, before in zip_longest(reading.context, context) if one != before]
+        context = reading.context
         for statement, arguments in reading.calls:
             if (statement.name, reading.role) not in connection.prepared:
                 await _prepare(connection, reading, statement)
@@ -122,7 +128,8 @@ def _name(statement: Statement, role: str) -> str:
 async def _prepare(connection: ServerConnection, reading: Reading, statement: Statement) -> None:
     # It is there already where the request that prepared it was cancelled right then.
     with suppress(pg.DuplicatePreparedStatement):
-        await _sent(connection, f"{reading.context}; PREPARE {_name(statement, reading.role)} AS {statement.text}")
+        prepare = f"PREPARE {_name(statement, reading.role)} AS {statement.text}"
+        await _sent(connection, "; ".join([*reading.context, prepare]))
     connection.prepared.add((statement.name, reading.role))
 
 

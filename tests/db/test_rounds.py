@@ -50,9 +50,8 @@ def everybody(scope: RowScope, **others: object) -> Reading:
         "own_user": None,
         "managed_groups": [],
     }
-    return reading_of(
-        scope.role.name.lower(), scope.context().as_string(), [(all_statements()["users_by_id"], asked | others)]
-    )
+    settings = tuple(setting.as_string() for setting in scope.settings())
+    return reading_of(scope.role.name.lower(), settings, [(all_statements()["users_by_id"], asked | others)])
 
 
 def member(name: str, place: UUID = ACME) -> RowScope:
@@ -160,4 +159,4 @@ def test_only_what_names_few_shares_a_message() -> None:
     few, many = everybody(scope), everybody(scope, ids=[UUID(int=number) for number in range(MOST_CHARACTERS // 36)])
     assert (few.is_short, many.is_short) == (True, False)
     page = all_statements()["users_page"]
-    assert not Reading("member", "", ((page, "()"),)).is_short
+    assert not Reading("member", (), ((page, "()"),)).is_short
