@@ -75,6 +75,14 @@ class Authenticator:
             known = self._entered[token] = replace(await self.enter(token), expires_at=moment_of(token.claims, "exp"))
         return known
 
+    def presumed(self, authorization: str | None) -> Found | None:
+        """Return who sent this header, as they were found before; None where that has to be found out.
+
+        Whether that is still so is to be asked: as `caller_of` does, or along with what is read for them.
+        """
+        token = self.recalled(authorization)
+        return None if token is None else self._entered.get(token)
+
     def recalled(self, authorization: str | None) -> VerifiedToken | None:
         """Return the token of this header if it was verified before; None where that has to be found out."""
         return self._verifier.recall(bearer_token(authorization))

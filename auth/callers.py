@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from creditdesk.auth.authenticate import Authenticator
+from creditdesk.auth.authenticate import Authenticator, Found
 from creditdesk.auth.errors import CrossSite, NoToken
 from creditdesk.auth.origins import CSRF_HEADER, Origins
 from creditdesk.auth.principal import Principal
@@ -29,6 +29,8 @@ class Caller:
     """The version of the workspace's controls that was in force when they came, if it was looked at."""
     kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
     """What is kept of them as of that version: the same for all requests of a token."""
+    is_presumed: bool = False
+    """Whether it is still to be asked if that version is in force: until then they are told nothing."""
 
 
 class Callers:
@@ -59,12 +61,19 @@ class Callers:
         entered = await self._sessions.enter(shown, renews=is_request)
         return Caller(entered.principal, entered.expires_at, entered.headers, session=entered.key)
 
+    def presumed_of(self, scope: Mapping[str, Any]) -> Caller | None:
+        """Return who sent a request with a token, as they were known before; None where that has to be found out."""
+        authorization = header(scope, b"authorization")
+        found = self._authenticator.presumed(authorization) if authorization is not None else None
+        return _caller(found, authorization, is_presumed=True) if found is not None else None
+
+    async def confirmed(self, caller: Caller) -> Caller:
+        """Return who a presumed caller is by now, or raise as `caller_of` does."""
+        return await self.caller_with(caller.authorization) if caller.is_presumed else caller
+
     async def caller_with(self, authorization: str | None) -> Caller:
         """Return who shows these credentials, which came some other way than in the headers."""
-        found = await self._authenticator.caller_of(authorization)
-        return Caller(
-            found.principal, found.expires_at, authorization=authorization, as_of=found.as_of, kept=found.kept
-        )
+        return _caller(await self._authenticator.caller_of(authorization), authorization, is_presumed=False)
 
     async def again(self, caller: Caller) -> Caller:
         """Return who the caller is by now, on a connection that stays open, or raise as `caller_of` does."""
@@ -92,6 +101,17 @@ class Callers:
             is_known = origin is not None and self._origins.knows(origin)
         if not is_known:
             raise CrossSite
+
+
+def _caller(found: Found, authorization: str | None, *, is_presumed: bool) -> Caller:
+    return Caller(
+        found.principal,
+        found.expires_at,
+        authorization=authorization,
+        as_of=found.as_of,
+        kept=found.kept,
+        is_presumed=is_presumed,
+    )
 
 
 def header(scope: Mapping[str, Any], name: bytes) -> str | None:

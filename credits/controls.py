@@ -27,6 +27,7 @@ from creditdesk.credits.limits import (
 from creditdesk.credits.periods import BillingAnchor, Cadence, Period, period_of
 from creditdesk.credits.pricing import UnknownModel
 from creditdesk.db.connections import Connection, Database, DatabaseRole, Row, RowScope
+from creditdesk.db.lookups import Lookup, lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,13 @@ def limit_of(row: Row) -> Limit:
 async def controls_version(database: Database, workspace_id: UUID) -> int | None:
     """Return the version in force of what decides about spending, and of who may come in; None without a workspace."""
     conn = database.reader(RowScope(DatabaseRole.ADMINISTRATOR, workspace_id))
-    rows = await conn.rows("controls_version", workspace_id=workspace_id)
-    return int(rows[0][0]) if rows else None
+    [version] = await conn.look_up([version_in_force(workspace_id)])
+    return version
+
+
+def version_in_force(workspace_id: UUID) -> Lookup[int | None]:
+    """State what finds the same: to be read along with what is only true as of a version."""
+    return lookup(lambda rows: int(rows[0][0][0]) if rows[0] else None, "controls_version", workspace_id=workspace_id)
 
 
 async def load_controls(conn: Connection, workspace_id: UUID) -> Controls:

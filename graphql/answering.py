@@ -102,14 +102,17 @@ class Answering:
     ) -> Answer:
         """Execute an operation and return the whole answer.
 
-        Raise only what a check fails with, such as no database, or HungUpError if `gone` returns while a query runs.
+        Raise only what a check fails with, such as no database, `Unauthenticated` where the caller is nobody by now, or
+        HungUpError if `gone` returns while a query runs.
         """
         try:
             return await self.executed(await self.admitted(request, context, allowed), context, gone=gone)
         except RefusedError as error:
-            return refusal(error)
+            refused = refusal(error)
         except RequestErrors as errors:
-            return errors.answer
+            refused = errors.answer
+        await context.confirm()
+        return refused
 
     async def executed(
         self, admitted: Admitted, context: Context, *, gone: Callable[[], Awaitable[object]] | None = None
@@ -117,8 +120,6 @@ class Answering:
         """Execute a query or a mutation that was admitted, and return the whole answer, in the time that there is."""
         # A mutation is brought to its end also for whoever hung up: they may ask again whether it was made.
         is_query = admitted.operation.is_query
-        if not is_query:
-            context.forget()  # what is known is of before the change
         work = self._result(admitted)
         try:
             result = await within(self._seconds, work, gone=gone if is_query else None)
@@ -130,6 +131,20 @@ class Answering:
         return shown_result(result, admitted.extensions)
 
     async def _result(self, admitted: Admitted) -> ExecutionResult:
+        """Execute an operation for a caller who is who they are known as.
+
+        Of a query that is asked along with what it reads, or afterwards: then what was read for who they were is
+        dropped, and read again. It is charged for once.
+        """
+        context = admitted.context
+        if not admitted.operation.is_query:
+            await context.confirm()
+            context.forget()  # what is known is of before the change
+            return await self._made(admitted)
+        result = await self._made(admitted)
+        return result if await context.confirm() else await self._made(replace(admitted))
+
+    async def _made(self, admitted: Admitted) -> ExecutionResult:
         written = await self._followed(admitted.operation, admitted.context)
         if written is None:
             return await _executed(admitted)

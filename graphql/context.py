@@ -8,6 +8,7 @@ from uuid import UUID
 
 import strawberry
 
+from creditdesk.auth.callers import Caller, Callers
 from creditdesk.auth.policy import permitted_limits, permitted_scopes
 from creditdesk.auth.principal import Principal
 from creditdesk.credits.hold_desk import HoldDesk
@@ -42,10 +43,16 @@ class View:
         limits_reader = reader if are_the_same else database.reader(limits_permitted.row_scope)
         return cls(permitted, reader, limits_permitted, limits_reader)
 
-    def remembering(self) -> "View":
-        """Return the same with an account of the caller's own user: as long as what is known of them may be told."""
-        user_id = self.permitted.user_id
-        return self if user_id is None else replace(self, own=OwnAccount(self.reader, self.permitted, user_id))
+    @classmethod
+    def kept_of(cls, database: Database, caller: Caller) -> "View":
+        """Return what is kept of a caller, with an account of their own user, where they are known as of a version."""
+        view: View | None = caller.kept.get(View)
+        if view is None:
+            view = cls.of(database, caller.principal)
+            if caller.as_of is not None and view.permitted.user_id is not None:
+                view = replace(view, own=OwnAccount(view.reader, view.permitted, view.permitted.user_id))
+            caller.kept[View] = view
+        return view
 
 
 @dataclass(slots=True)
@@ -60,6 +67,10 @@ class Context:
     """What subscriptions share; other operations are executed without."""
     view: View | None = None
     """What is kept of the caller; made anew where nothing is."""
+    presumed: Caller | None = None
+    """Who the caller is as of a version of which it is not known yet whether it is in force."""
+    callers: Callers | None = None
+    """What finds out who a presumed caller is by now."""
     permitted: PermittedScopes = field(init=False)
     reader: Connection = field(init=False)
     limits_permitted: PermittedScopes = field(init=False)
@@ -75,6 +86,28 @@ class Context:
         self.permitted, self.reader = view.permitted, view.reader
         self.limits_permitted, self.limits_reader = view.limits_permitted, view.limits_reader
         self._load(view.own)
+
+    def note_version(self, version: int | None) -> None:
+        """Take note of the version of the workspace's controls that is in force."""
+        if self.presumed is not None and self.presumed.as_of == version:
+            self.presumed = None
+
+    async def confirm(self) -> bool:
+        """Make sure that the caller is who they are known as, and return whether what was read so far may be told.
+
+        It may not where they had to be looked up anew: from here on the context is theirs as they are now. Raise
+        `Unauthenticated` if they are nobody by now.
+        """
+        presumed = self.presumed
+        if presumed is None or self.callers is None:
+            return True
+        caller = await self.callers.confirmed(presumed)
+        self.presumed = None
+        if caller.as_of == presumed.as_of:
+            return True
+        self.principal, self.view = caller.principal, View.kept_of(self.database, caller)
+        self.__post_init__()
+        return False
 
     def forget(self) -> None:
         """Read again what was read before: for whoever has changed something."""

@@ -1,6 +1,7 @@
 """The HTTP endpoint: a bearer token and a GraphQL request in, JSON out, whatever comes in."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import orjson
@@ -72,6 +73,7 @@ class GraphQLEndpoint:
         try:
             if self._events is not None and prefers_events(accept):
                 asked = await self._asked(request, headers, READ_AND_WATCH, ANY)
+                asked = replace(asked, caller=await self._callers.confirmed(asked.caller))
                 streamed = await self._events.respond(asked, scope, receive, send)
                 if streamed is None:
                     return
@@ -111,15 +113,20 @@ class GraphQLEndpoint:
             raise RefusedError(405, ErrorCode.MALFORMED_REQUEST, message, headers={"allow": _ALLOW})
         if request.method == "POST":
             caller = await self._caller(request, headers)
-            return Asked(request_of_json(await self._json_body(request)), caller, by_post)
+            try:
+                return Asked(request_of_json(await self._json_body(request)), caller, by_post)
+            except RefusedError:
+                await self._callers.confirmed(caller)
+                raise
         if not any(request.headers.get(name) for name in PREFLIGHT_HEADERS):
             # No browser sends them for another site unasked, so that no page elsewhere runs a query by a link.
             raise malformed(f"A GET needs one of the headers {', '.join(PREFLIGHT_HEADERS)}, with any value.")
-        caller = await self._caller(request, headers)
+        caller = await self._callers.confirmed(await self._caller(request, headers))
         return Asked(request_of_parameters(request.query_params.multi_items()), caller, by_get)
 
     async def _caller(self, request: Request, headers: list[tuple[bytes, bytes]]) -> Caller:
-        caller = await self._callers.caller_of(request.scope)
+        """Return who sent this; somebody who is known is only presumed to be who they were."""
+        caller = self._callers.presumed_of(request.scope) or await self._callers.caller_of(request.scope)
         headers += caller.headers  # of whatever is answered from here on, errors too
         return caller
 
@@ -129,17 +136,10 @@ class GraphQLEndpoint:
             desk=self._desk,
             principal=caller.principal,
             now=datetime.now(UTC),
-            view=self._view(caller),
+            view=View.kept_of(self._database, caller),
+            presumed=caller if caller.is_presumed else None,
+            callers=self._callers,
         )
-
-    def _view(self, caller: Caller) -> View | None:
-        """Return what is kept of a caller who is known as of a version."""
-        if caller.as_of is None:
-            return None
-        view: View | None = caller.kept.get(View)
-        if view is None:
-            view = caller.kept[View] = View.of(self._database, caller.principal).remembering()
-        return view
 
     async def _json_body(self, request: Request) -> bytes:
         if not is_json(request.headers.getlist("content-type")):

@@ -4,17 +4,28 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from creditdesk.credits.controls import version_in_force
+from creditdesk.db.lookups import Lookup
 from creditdesk.graphql.context import Context
 from creditdesk.graphql.execution.plans import Ask
 
 
 async def answers(context: Context, asks: Sequence[Ask]) -> list[Sequence[Any]]:
-    """Return what is found for each one's subjects."""
+    """Return what is found for each one's subjects.
+
+    Whether a caller is still who they are known as is asked along, so that it takes no message of its own.
+    """
     alike = list(_alike(asks))
     subjects = [_subjects_of(same) for same in alike]
     lookups = [same[0].lookup(context, same[0].question, of_all) for same, of_all in zip(alike, subjects, strict=True)]
+    if context.presumed is not None:
+        asked_first: list[Lookup[Any]] = [version_in_force(context.permitted.workspace_id)]
+        version, *everything = await context.reader.look_up(asked_first + lookups)
+        context.note_version(version)
+    else:
+        everything = await context.reader.look_up(lookups)
     answered: dict[Ask, Sequence[Any]] = {}
-    for same, of_all, found in zip(alike, subjects, await context.reader.look_up(lookups), strict=True):
+    for same, of_all, found in zip(alike, subjects, everything, strict=True):
         if len(same) == 1:
             answered[same[0]] = found
             continue
