@@ -114,8 +114,8 @@ async def _read(connection: ServerConnection, readings: Sequence[Reading]) -> li
             if (statement.name, reading.role) not in connection.prepared:
                 await _prepare(connection, reading, statement)
             if statement.plan != plan:
+                message += statement.plan.instead_of(plan)
                 plan = statement.plan
-                message.append(f"SET LOCAL plan_cache_mode = {plan}")
             message.append(f"EXECUTE {_name(statement, reading.role)}{arguments}")
     results = iter(await _sent(connection, "; ".join(message)))
     return [[_rows(connection, _next(results)) for _ in reading.calls] for reading in readings]

@@ -11,29 +11,52 @@ from pathlib import Path
 _DIRECTORY = Path(__file__).resolve().parent / "sql"
 _HEADER = re.compile(r"^-- (?P<kind>name|fragment): (?P<name>[a-z_]+)\n", re.MULTILINE)
 _INCLUDE = re.compile(r"^ *-- include (\w+)$", re.MULTILINE)
-_PLANS = {"plan: custom": "force_custom_plan", "plan: generic": "force_generic_plan"}
-AS_IT_SEES_FIT = "auto"
 _TELLS = "tells: outbox"
 _SHORT = "message: shared"
 _PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """How PostgreSQL plans a statement: `cache_mode` is its `plan_cache_mode`, and `sorts` whether it likes to sort."""
+
+    cache_mode: str = "auto"
+    sorts: bool = True
+
+    def instead_of(self, other: "Planning") -> list[str]:
+        """Return what has it plan in this way, where it planned in the other one."""
+        changes = [f"SET LOCAL plan_cache_mode = {self.cache_mode}"] if self.cache_mode != other.cache_mode else []
+        if self.sorts != other.sorts:
+            likes = "on" if self.sorts else "off"
+            changes += [f"SET LOCAL enable_sort = {likes}", f"SET LOCAL enable_incremental_sort = {likes}"]
+        return changes
+
+
+AS_IT_SEES_FIT = Planning()
+_PLANS = {
+    "plan: custom": Planning("force_custom_plan"),
+    "plan: generic": Planning("force_generic_plan"),
+    "plan: hashed": Planning("force_generic_plan", sorts=False),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """One named statement: `text` has `$1`, `$2`, ... in the order of `parameters`.
 
-    `plan` is PostgreSQL's `plan_cache_mode` for it: with `-- plan: custom` above it, it is planned for its values each
-    time, where one plan for all would be a bad one; with `-- plan: generic` it is planned once, where that plan is as
-    good as any and planning takes longer than reading; otherwise as PostgreSQL sees fit. `is_told` says that it puts
-    what it changes into the outbox: `-- tells: outbox` above it. `is_short` says that it reads a few rows by their
-    keys, so that it may share a message with others': `-- message: shared` above it.
+    With `-- plan: custom` above it, it is planned for its values each time, where one plan for all would be a bad one;
+    with `-- plan: generic` it is planned once, where that plan is as good as any and planning takes longer than
+    reading; with `-- plan: hashed` likewise, and adds up by hashes instead of sorting, where PostgreSQL has no idea how
+    many rows it will be; otherwise it is planned as PostgreSQL sees fit. `is_told` says that it puts what it changes
+    into the outbox: `-- tells: outbox` above it. `is_short` says that it reads a few rows by their keys, so that it may
+    share a message with others': `-- message: shared` above it.
     """
 
     name: str
     purpose: str
     text: str
     parameters: tuple[str, ...]
-    plan: str
+    plan: Planning
     is_told: bool
     is_short: bool
 

@@ -39,16 +39,16 @@ class Asked:
 
 
 class UserUsage(NamedTuple):
-    """What a user used, before it is known what is wanted of it."""
+    """What a user used, before it is known what is wanted of it. The id is text, as those of many users are."""
 
-    user_id: UUID
+    user_id: str
     asked: Asked
     figures: Figures
 
     @property
     def shown(self) -> CreditUsage:
         """Return the type's own object."""
-        return _shown_usage(Cell(user_id=self.user_id), self.asked, self.figures)
+        return _shown_usage(Cell(user_id=UUID(self.user_id)), self.asked, self.figures)
 
 
 def _shown_usage(cell: Cell, asked: Asked, figures: Figures) -> CreditUsage:
@@ -88,10 +88,10 @@ def read_usage_of_users(
     asked = _asked(info, range, filter)
     if not _wants_figures(info):
         nothing = Figures()
-        return [UserUsage(user_id, asked, nothing) for user_id in users]
+        return [UserUsage(str(user_id), asked, nothing) for user_id in users]
 
     def shown(found: Sequence[BreakdownRows]) -> list[UserUsage]:
-        return [UserUsage(user_id, asked, _total(one)) for user_id, one in zip(users, found, strict=True)]
+        return [UserUsage(str(user_id), asked, _total(one)) for user_id, one in zip(users, found, strict=True)]
 
     return Ask(_usage_of_users, UsageQuery(asked.span, asked.filter), users, shown)
 
@@ -146,7 +146,7 @@ def read_breakdowns(
         users = [one.user_id for one in usages if isinstance(one, UserUsage)]
         question = query(asked.span, asked.filter)
         if template is None:
-            return Ask(_usage_of_users, question, users, shown)
+            return Ask(_usage_of_users, question, [UUID(user) for user in users], shown)
         return Ask(_written_usage_of_users, (question, template), users, shown)
     whole = [one for one in usages if isinstance(one, CreditUsage)]
     cells = [one.cell for one in whole]
@@ -160,7 +160,7 @@ def _usage_of_users(context: Context, query: UsageQuery, users: Sequence[UUID]) 
     return usage.usage_rows_of_users(context.permitted, users, query)
 
 
-def _written_usage_of_users(context: Context, question: tuple[UsageQuery, str], users: Sequence[UUID]) -> UsageLookup:
+def _written_usage_of_users(context: Context, question: tuple[UsageQuery, str], users: Sequence[str]) -> UsageLookup:
     query, template = question
     return usage_written_of_users(context.permitted, users, query, template)
 

@@ -293,6 +293,38 @@ WHERE place > %(first)s::integer
 GROUP BY nth, bucket
 ORDER BY nth, place, bucket
 
+-- fragment: usage_written
+-- The first rows of whole users by product and model, those of each user as one JSON list: told one by one, and written
+-- elsewhere, they cost as much again as to find them. JSON has no ends of lines in it, so that they part the lists: each
+-- in a row of its own, and thousands of rows, would be sent and received one by one.
+--
+-- The template is a row's JSON as format() takes it: 1 is the product, 2 the model, 3 the credits, 4 the requests, and
+-- 5 to 7 are the input, cached input and output tokens.
+SELECT string_agg(user_id::text, ','), string_agg(written, E'\n')
+FROM (
+  SELECT user_id, '[' || array_to_string((array_agg(
+    format(
+      %(template)s::text,
+      coalesce(to_json(product)::text, 'null'), coalesce(to_json(model)::text, 'null'),
+      trim_scale(credits * 0.000001), requests, input_tokens, cached_input_tokens, output_tokens
+    )
+    ORDER BY
+      -- include usage_order
+      , product, model
+  ))[1:%(first)s::integer], ',') || ']' AS written
+  FROM (
+    SELECT r.user_id,
+      -- include usage_figures_by_words
+    FROM rollup_user_detail_day AS r
+    WHERE
+      -- include usage_days_of_whole_users
+    GROUP BY 1, 2, 3
+    HAVING
+      -- include usage_is_any
+  ) AS r
+  GROUP BY user_id
+) AS r
+
 -- name: usage_breakdown_of_whole_users
 -- plan: generic
 -- message: shared
@@ -314,35 +346,19 @@ ORDER BY user_id,
   -- include usage_order
   , product, model, group_id;
 
--- name: usage_written_of_users
+-- name: usage_written_of_user
 -- plan: generic
 -- message: shared
--- The first rows of whole users by product and model, those of each user as one JSON list: told one by one, and written
--- elsewhere, they cost as much again as to find them.
---
--- The template is a row's JSON as format() takes it: 1 is the product, 2 the model, 3 the credits, 4 the requests, and
--- 5 to 7 are the input, cached input and output tokens.
-SELECT user_id, '[' || array_to_string((array_agg(
-  format(
-    %(template)s::text,
-    coalesce(to_json(product)::text, 'null'), coalesce(to_json(model)::text, 'null'),
-    trim_scale(credits * 0.000001), requests, input_tokens, cached_input_tokens, output_tokens
-  )
-  ORDER BY
-    -- include usage_order
-    , product, model
-))[1:%(first)s::integer], ',') || ']'
-FROM (
-  SELECT r.user_id,
-    -- include usage_figures_by_words
-  FROM rollup_user_detail_day AS r
-  WHERE
-    -- include usage_days_of_whole_users
-  GROUP BY 1, 2, 3
-  HAVING
-    -- include usage_is_any
-) AS r
-GROUP BY user_id;
+-- The breakdown of one whole user as JSON.
+  -- include usage_written
+;
+
+-- name: usage_written_of_users
+-- plan: hashed
+-- message: shared
+-- The same of several: what is added up in a table of hashes need not be sorted by words first, day after day.
+  -- include usage_written
+;
 
 -- name: usage_breakdown_of_users
 -- plan: generic

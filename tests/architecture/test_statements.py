@@ -11,7 +11,7 @@ from psycopg import sql
 
 from creditdesk.credits.reconcile import ROLLUPS
 from creditdesk.db.connections import DatabaseRole
-from creditdesk.db.statements import Statement, all_statements
+from creditdesk.db.statements import AS_IT_SEES_FIT, Statement, all_statements
 from support.databases import FreshDatabase
 from support.repository import FLOORS, calls, texts
 
@@ -31,7 +31,9 @@ def server(module_database: FreshDatabase) -> Iterator[psycopg.Connection]:
 
 def plan(server: psycopg.Connection, statement: Statement, role: DatabaseRole) -> str:
     server.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role.value)))
-    return "\n".join(line for (line,) in server.execute(f"EXPLAIN (GENERIC_PLAN) {statement.text}".encode()))
+    return "\n".join(
+        line for (line,) in server.execute(f"EXPLAIN (GENERIC_PLAN) {statement.text}".encode(), prepare=False)
+    )
 
 
 @pytest.mark.parametrize("name", sorted(STATEMENTS))
@@ -42,6 +44,27 @@ def test_a_statement_can_be_planned_as_the_administrator(server: psycopg.Connect
 @pytest.mark.parametrize("name", OF_CALLERS)
 def test_a_statement_of_callers_can_be_planned_as_a_member(server: psycopg.Connection, name: str) -> None:
     assert plan(server, STATEMENTS[name], DatabaseRole.MEMBER)
+
+
+HASHED = [name for name, one in STATEMENTS.items() if not one.plan.sorts]
+
+
+@pytest.mark.parametrize("name", HASHED)
+def test_a_statement_that_is_to_be_hashed_is(server: psycopg.Connection, name: str) -> None:
+    assert "HashAggregate" not in plan(server, STATEMENTS[name], DatabaseRole.ADMINISTRATOR)
+    with server.transaction():
+        for change in STATEMENTS[name].plan.instead_of(AS_IT_SEES_FIT):
+            server.execute(change.encode())
+        assert "HashAggregate" in plan(server, STATEMENTS[name], DatabaseRole.ADMINISTRATOR)
+
+
+def test_a_way_of_planning_leaves_nothing_behind_for_the_next_statement_of_its_message() -> None:
+    hashed = STATEMENTS[HASHED[0]].plan
+    there, back = hashed.instead_of(AS_IT_SEES_FIT), AS_IT_SEES_FIT.instead_of(hashed)
+    assert [change.split(" = ")[0] for change in there] == [change.split(" = ")[0] for change in back]
+    assert back == [
+        "SET LOCAL plan_cache_mode = auto", "SET LOCAL enable_sort = on", "SET LOCAL enable_incremental_sort = on"
+    ]  # fmt: skip
 
 
 def test_the_usage_and_people_of_a_workspace_are_asked_for_on_behalf_of_callers() -> None:

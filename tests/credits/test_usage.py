@@ -412,7 +412,7 @@ def test_rows_that_are_written_say_what_the_events_say_of_those_whom_the_caller_
         query = UsageQuery(days, by=by, first=random.choice((1, 3, 20)), ordering=random.choice(list(Ordering)))
         caller = random_caller(random, ledger)
         conn = ledger.desk.database.reader(caller.row_scope)
-        [found] = ledger.desk.run(conn.look_up([usage_written_of_users(caller, users, query, TEMPLATE)]))
+        [found] = ledger.desk.run(conn.look_up([usage_written_of_users(caller, [*map(str, users)], query, TEMPLATE)]))
         for user_id, one in zip(users, found, strict=True):
             uses = uses_in(population, caller, Cell(user_id=user_id), query)
             assert json.loads(one.written or "") == as_written(expected_breakdown(uses, query)), (caller, query)
@@ -420,19 +420,29 @@ def test_rows_that_are_written_say_what_the_events_say_of_those_whom_the_caller_
     assert seen
 
 
-def test_words_are_escaped_where_rows_are_written(ledger: Ledger) -> None:
-    words = ('say "100%s"', "back\\slash", "\u00e9")
+@pytest.mark.parametrize("names", [["ada"], ["bob", "ada"]])
+def test_words_are_escaped_where_rows_are_written(ledger: Ledger, names: list[str]) -> None:
+    words = ('say "100%s"', "back\\slash", "\u00e9", "of two lines")
     now = datetime(2026, 6, 3, 12, tzinfo=UTC)
     ada = ledger.users["ada"]
     ledger.record(
         *(
-            ledger.event(str(nth), at=now, user=UserBy(id=ada), product=word, credits=3 - nth)
+            ledger.event(str(nth), at=now, user=UserBy(id=ada), product=word, credits=9 - nth)
             for nth, word in enumerate(words)
         )
     )
+    # No event has a line's end in a word, and no list may be cut there all the same.
+    ledger.desk.sql(
+        "UPDATE rollup_user_detail_day SET product = 'of two\n' || 'lines' WHERE product = 'of two lines'"
+        " AND workspace_id = %s",
+        ledger.workspace_id,
+    )
+    words = (*words[:-1], "of two\nlines")
     query = UsageQuery(range_of_days(now.date(), now.date(), zone=ledger.zone), by=(Dimension.PRODUCT,), first=9)
-    [[found]] = ledger.desk.run(ledger.reader.look_up([usage_written_of_users(ledger.everyone, [ada], query, "%1$s")]))
-    assert json.loads(found.written or "") == list(words)
+    users = [str(ledger.users[name]) for name in names]
+    [found] = ledger.desk.run(ledger.reader.look_up([usage_written_of_users(ledger.everyone, users, query, "%1$s")]))
+    assert json.loads(found[-1].written or "") == list(words)
+    assert [one.written for one in found[:-1]] == ["[]"] * (len(names) - 1)
 
 
 def credits_of(series: Series) -> tuple[Key | None, list[tuple[datetime, int]]]:
