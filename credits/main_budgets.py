@@ -33,7 +33,7 @@ class MainBudget(NamedTuple):
     `control` is one that the user shares with others, so its balance may be another's.
     """
 
-    user_id: UUID
+    user_id: UUID | str
     control: Control
     used: int
     held: int
@@ -47,12 +47,12 @@ class MainBudget(NamedTuple):
     @property
     def whole(self) -> Budget:
         """Return the budget. Whether it binds is not known: that depends on the others that the user has."""
-        control = replace(self.control, scope_id=self.user_id)
+        control = replace(self.control, scope_id=UUID(str(self.user_id)))
         return applied_budget(Standing(control, self.used, self.held, whole=True), self.reading, binding=False)
 
 
 def main_budgets_of_users(
-    permitted: PermittedScopes, users: Sequence[UUID], *, now: datetime
+    permitted: PermittedScopes, users: Sequence[str], *, now: datetime
 ) -> Lookup[list[MainBudget | None]]:
     """State what finds the main budget of each of these users, None for those whom the caller may not see."""
 
@@ -72,7 +72,7 @@ def main_budgets_of_users(
 
 
 def _main_budgets(
-    rows: Sequence[list[Row]], permitted: PermittedScopes, users: Sequence[UUID], *, now: datetime
+    rows: Sequence[list[Row]], permitted: PermittedScopes, users: Sequence[str], *, now: datetime
 ) -> list[MainBudget | None]:
     settings, kinds, rule_rows, balance_rows = rows
     rules = [limit_of(row[:-2]) for row in rule_rows]
@@ -82,14 +82,13 @@ def _main_budgets(
     main_controls = _MainControls(controls, permitted.workspace_id, members, now)
     visible, balances = _balances(balance_rows)
     found: list[MainBudget | None] = []
-    for user_id in users:
-        user = str(user_id)
-        control = main_controls.of(user_id, user) if user in visible else None
+    for user in users:
+        control = main_controls.of(user) if user in visible else None
         if control is None:
             found.append(None)
         else:
             used, held = balances.get((control.kind.id, user), _NOTHING)
-            found.append(MainBudget(user_id, control, used, held, reading))
+            found.append(MainBudget(user, control, used, held, reading))
     return found
 
 
@@ -122,13 +121,13 @@ class _MainControls:
                 self._groups_of[user] = (*self._groups_of.get(user, ()), group_id)
         self._shared: dict[tuple[UUID, ...], Control | None] = {}
 
-    def of(self, user_id: UUID, user: str) -> Control | None:
-        """Return the control of a user, who is also given as text."""
+    def of(self, user: str) -> Control | None:
+        """Return a user's control."""
         groups = self._groups_of.get(user, ())
         if user in self._limited:
-            return self._worked_out(user_id, groups)
+            return self._worked_out(UUID(user), groups)
         if groups not in self._shared:
-            self._shared[groups] = self._worked_out(user_id, groups)
+            self._shared[groups] = self._worked_out(UUID(user), groups)
         return self._shared[groups]
 
     def _worked_out(self, user_id: UUID, groups: tuple[UUID, ...]) -> Control | None:

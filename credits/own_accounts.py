@@ -99,7 +99,7 @@ class OwnAccount:
         rules, id_ = self._rules, self._user_id
         limited = self._limited_by(rules, now) if rules is not None and rules.holders else None
         if limited is None or limited.main is None:
-            return found_of(main_budgets_of_users(self._permitted, [id_], now=now), lambda found: found[0])
+            return found_of(main_budgets_of_users(self._permitted, [str(id_)], now=now), lambda found: found[0])
         main, reading = limited.main, limited.reading
 
         def found(rows: Sequence[list[Row]]) -> MainBudget:

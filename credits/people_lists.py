@@ -22,6 +22,7 @@ from creditdesk.credits.people import (
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import Months, month_arguments, months_of
 from creditdesk.db.connections import Connection, Row
+from creditdesk.db.lookups import Lookup, lookup
 
 _NO_ID = UUID(int=0)
 _NO_MONTHS = month_arguments(Months(date.min, date.min, ()))
@@ -97,12 +98,11 @@ async def users_pages(
 
     Where they are `counted`, the lists' totals come in the same message.
     """
-    found = await users_rows(conn, permitted, groups, users, order=order, window=window, counted=counted)
+    [found] = await conn.look_up([users_rows(permitted, groups, users, order=order, window=window, counted=counted)])
     return [Page(tuple((user_of(row), position_of(row)) for row in page.rows), page.more, page.total) for page in found]
 
 
-async def users_rows(
-    conn: Connection,
+def users_rows(
     permitted: PermittedScopes,
     groups: Sequence[UUID | None],
     users: UserFilter,
@@ -110,23 +110,33 @@ async def users_rows(
     order: Order,
     window: Window,
     counted: bool = False,
-) -> list[UserRows]:
-    """Return the same as rows."""
+    named: bool = False,
+) -> Lookup[list[UserRows]]:
+    """State what finds the same as rows; where they are `named`, rows may end after ids, maybe as text, and names."""
     everybody, by_name = _is_everybody(permitted, groups, users), order.by is OrderedBy.NAME
     most = everybody and not by_name and order.descending and not window.from_end
     members = groups[0] is not None and users == UserFilter() and by_name
-    rows, *totals = await conn.several(
-        "users_page_of_most" if most else "members_page" if members else "users_page",
+
+    def pages(read: Sequence[list[Row]]) -> list[UserRows]:
+        rows, *totals = read
+        found: list[list[Row]] = [[] for _ in groups]
+        for row in rows:
+            found[row[0] - 1].append(row)
+        counts = _counts(groups, *totals) if counted else [None] * len(groups)
+        return [UserRows(*_shown(one, window), total) for one, total in zip(found, counts, strict=True)]
+
+    return lookup(
+        pages,
+        ("member_names_page" if named else "members_page")
+        if members
+        else "users_page_of_most"
+        if most
+        else "users_page",
         *(["users_count_of_workspace" if everybody else "users_count"] if counted else []),
         **caller_arguments(permitted),
         **_filter_arguments(users, groups),
         **_order_arguments(order, window),
     )
-    found: list[list[Row]] = [[] for _ in groups]
-    for row in rows:
-        found[row[0] - 1].append(row)
-    counts = _counts(groups, *totals) if counted else [None] * len(groups)
-    return [UserRows(*_shown(one, window), total) for one, total in zip(found, counts, strict=True)]
 
 
 def user_of(row: Row) -> User:

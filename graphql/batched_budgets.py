@@ -11,20 +11,21 @@ from creditdesk.db.lookups import Lookup, found_of
 from creditdesk.graphql.budgets import Period
 from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.execution.plans import Ask, Shape
+from creditdesk.graphql.ids import uuid_of
 from creditdesk.graphql.limits import CreditLimit, shown_value
 
 
-def read_main_budgets(users: Sequence[UUID], info: Info) -> Ask:  # noqa: ARG001 - as all batches are asked
+def read_main_budgets(users: Sequence[UUID | str], info: Info) -> Ask:  # noqa: ARG001 - as all batches are asked
     """Ask for each user's main budget, and nothing of the others that they have: which one binds is not known."""
     return Ask(_main_budgets, None, users)
 
 
-def read_first_budgets(users: Sequence[UUID], info: Info) -> Ask:  # noqa: ARG001 - as above
+def read_first_budgets(users: Sequence[UUID | str], info: Info) -> Ask:  # noqa: ARG001 - as above
     """Ask for all budgets of each user, of which the main one is the answer."""
     return Ask(_budgets, None, users, lambda found: [main_budget(one, LimitScope.USER) for one in found])
 
 
-def read_budgets(users: Sequence[UUID], info: Info) -> Ask:  # noqa: ARG001 - as above
+def read_budgets(users: Sequence[UUID | str], info: Info) -> Ask:  # noqa: ARG001 - as above
     """Ask for all budgets of each user."""
     return Ask(_budgets, None, users)
 
@@ -34,19 +35,20 @@ def read_group_budgets(groups: Sequence[UUID], info: Info) -> Ask:  # noqa: ARG0
     return Ask(_group_budgets, None, groups)
 
 
-def _main_budgets(context: Context, _: None, users: Sequence[UUID]) -> Lookup[list[MainBudget | None]]:
+def _main_budgets(context: Context, _: None, users: Sequence[UUID | str]) -> Lookup[list[MainBudget | None]]:
     own = context.own_account(users)
     if own is not None:
         return found_of(own.main_budget(now=context.now), lambda budget: [budget])
-    return main_budgets_of_users(context.permitted, users, now=context.now)
+    return main_budgets_of_users(context.permitted, [str(id_) for id_ in users], now=context.now)
 
 
-def _budgets(context: Context, _: None, users: Sequence[UUID]) -> Lookup[list[list[Budget]]]:
+def _budgets(context: Context, _: None, users: Sequence[UUID | str]) -> Lookup[list[list[Budget]]]:
     own = context.own_account(users)
     if own is not None:
         return found_of(own.budgets(now=context.now), lambda budgets: [budgets])
-    found = users_budgets(context.permitted, users, now=context.now)
-    return found_of(found, lambda by_user: [by_user.get(id_, []) for id_ in users])
+    ids = [uuid_of(id_) for id_ in users]
+    found = users_budgets(context.permitted, ids, now=context.now)
+    return found_of(found, lambda by_user: [by_user.get(id_, []) for id_ in ids])
 
 
 def _group_budgets(context: Context, _: None, groups: Sequence[UUID]) -> Lookup[list[Budget | None]]:

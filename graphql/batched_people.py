@@ -5,12 +5,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from creditdesk.credits import people, people_lists
+from creditdesk.credits.people_lists import UserRows
 from creditdesk.db.connections import Row
+from creditdesk.db.lookups import Lookup
 from creditdesk.graphql.connections import Connection, PageInfo, connection_of, page_info, window_of
-from creditdesk.graphql.context import Info
+from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.cursors import encode_cursor
 from creditdesk.graphql.enums import UserKind
-from creditdesk.graphql.execution.plans import Shape
+from creditdesk.graphql.execution.plans import Ask, Shape
 from creditdesk.graphql.ids import encode_id
 from creditdesk.graphql.people import UserOrder
 from creditdesk.graphql.usage import User
@@ -32,7 +34,7 @@ class MembersPage(NamedTuple):
         return page_info(self.order, self.window, ends, more=self.more)
 
 
-async def read_members(
+def read_members(
     groups: Sequence[UUID],
     info: Info,
     first: int | None = None,
@@ -40,21 +42,50 @@ async def read_members(
     last: int | None = None,
     before: str | None = None,
     order_by: UserOrder | None = None,
-) -> list[MembersPage]:
-    """Read a page of each group's members."""
-    context, wanted = info.context, people.UserFilter()
-    order = order_by.resolved(context) if order_by else people.Order()
-    window = window_of(order, first, after, last, before)
-    pages = await people_lists.users_rows(context.reader, context.permitted, groups, wanted, order=order, window=window)
-    counts = context.loaders.user_counts
+) -> Ask:
+    """Ask for a page of each group's members."""
+    order, window = _asked(info, first, after, last, before, order_by)
+    counts = info.context.loaders.user_counts
 
     def count(group: UUID) -> Callable[[], Awaitable[int]]:
-        return lambda: counts.load((True, wanted), group)
+        return lambda: counts.load((True, people.UserFilter()), group)
 
-    return [
-        MembersPage(page.rows, page.more, order, window, count(group))
-        for group, page in zip(groups, pages, strict=True)
-    ]
+    def shown(pages: Sequence[UserRows]) -> list[MembersPage]:
+        return [
+            MembersPage(page.rows, page.more, order, window, count(group))
+            for group, page in zip(groups, pages, strict=True)
+        ]
+
+    return Ask(_members, (order, window, False), groups, shown)
+
+
+def read_member_names(
+    groups: Sequence[UUID],
+    info: Info,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+    order_by: UserOrder | None = None,
+) -> Ask:
+    """Ask for the same, and nothing but the ids and names of those who are on it."""
+    return Ask(_members, (*_asked(info, first, after, last, before, order_by), True), groups)
+
+
+def _asked(
+    info: Info, first: int | None, after: str | None, last: int | None, before: str | None, order_by: UserOrder | None
+) -> tuple[people.Order, people.Window]:
+    order = order_by.resolved(info.context) if order_by else people.Order()
+    return order, window_of(order, first, after, last, before)
+
+
+def _members(
+    context: Context, question: tuple[people.Order, people.Window, bool], groups: Sequence[UUID]
+) -> Lookup[list[UserRows]]:
+    order, window, named = question
+    return people_lists.users_rows(
+        context.permitted, groups, people.UserFilter(), order=order, window=window, named=named
+    )
 
 
 def shown_members(page: MembersPage) -> Connection[User]:
@@ -86,6 +117,15 @@ _MEMBER = Shape(
 _EDGE = Shape(
     {"node": ("s[0]", _MEMBER), "cursor": "encode_cursor(s[1], position_of(s[0]))"},
     {"encode_cursor": encode_cursor, "position_of": people_lists.position_of},
+)
+MEMBER_NAMES = Shape(
+    {
+        "nodes": (
+            "s.rows",
+            Shape({name: _MEMBER.reads[name] for name in ("user_id", "id", "displayName")}, _MEMBER.names),
+        )
+    },
+    {},
 )
 MEMBERS = Shape(
     {"nodes": ("s.rows", _MEMBER), "edges": ("[(row, s.order) for row in s.rows]", _EDGE), "pageInfo": "s.info"}, {}

@@ -8,7 +8,14 @@ from creditdesk.graphql.batched_budgets import (
     read_group_budgets,
     read_main_budgets,
 )
-from creditdesk.graphql.batched_people import MEMBERS, read_members, read_users, shown_members
+from creditdesk.graphql.batched_people import (
+    MEMBER_NAMES,
+    MEMBERS,
+    read_member_names,
+    read_members,
+    read_users,
+    shown_members,
+)
 from creditdesk.graphql.batched_usage import (
     BREAKDOWN,
     OF_USER,
@@ -31,7 +38,13 @@ BATCHES: Batches = {
     ),
     ("User", "budgets"): Batch(read_budgets, "user_id", BUDGET, lambda found: [Budget.of(one) for one in found]),
     ("Group", "budget"): Batch(read_group_budgets, "group_id", BUDGET, Budget.of),
-    ("Group", "members"): Batch(read_members, "group_id", MEMBERS, shown_members),
+    ("Group", "members"): Batch(
+        read_members,
+        "group_id",
+        MEMBERS,
+        shown_members,
+        leaner=Batch(read_member_names, "group_id", MEMBER_NAMES),
+    ),
     ("User", "usage"): Batch(read_usage_of_users, "user_id", USAGE, shown_usage),
     ("Group", "usage"): Batch(read_usage_of_groups, "group_id"),
     ("CreditUsage", "breakdown"): Batch(read_breakdowns, None, BREAKDOWN, shown_breakdown),

@@ -16,6 +16,7 @@ from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering
 from creditdesk.graphql.execution.plans import Ask, DeclinedError, Shape, Written
 from creditdesk.graphql.figures import FIGURES, UsageFilter, shown_figures
+from creditdesk.graphql.ids import uuid_of
 from creditdesk.graphql.loaders import cell_shape
 from creditdesk.graphql.ranges import Range, RangeInput
 from creditdesk.graphql.selections import selects_any
@@ -82,7 +83,7 @@ def _total(found: BreakdownRows) -> Figures:
 
 
 def read_usage_of_users(
-    users: Sequence[UUID], info: Info, range: RangeInput, filter: UsageFilter | None = None
+    users: Sequence[UUID | str], info: Info, range: RangeInput, filter: UsageFilter | None = None
 ) -> Ask | list[UserUsage]:
     """Ask for what each user used; the totals only where they are selected."""
     asked = _asked(info, range, filter)
@@ -146,7 +147,7 @@ def read_breakdowns(
         users = [one.user_id for one in usages if isinstance(one, UserUsage)]
         question = query(asked.span, asked.filter)
         if template is None:
-            return Ask(_usage_of_users, question, [UUID(user) for user in users], shown)
+            return Ask(_usage_of_users, question, users, shown)
         return Ask(_written_usage_of_users, (question, template), users, shown)
     whole = [one for one in usages if isinstance(one, CreditUsage)]
     cells = [one.cell for one in whole]
@@ -156,8 +157,8 @@ def read_breakdowns(
     return Ask(_breakdowns, (query(whole[0].span, whole[0].filter), shape), cells, shown)
 
 
-def _usage_of_users(context: Context, query: UsageQuery, users: Sequence[UUID]) -> UsageLookup:
-    return usage.usage_rows_of_users(context.permitted, users, query)
+def _usage_of_users(context: Context, query: UsageQuery, users: Sequence[UUID | str]) -> UsageLookup:
+    return usage.usage_rows_of_users(context.permitted, [uuid_of(id_) for id_ in users], query)
 
 
 def _written_usage_of_users(context: Context, question: tuple[UsageQuery, str], users: Sequence[str]) -> UsageLookup:

@@ -118,9 +118,10 @@ class Context:
         limits = (self.limits_reader, self.limits_permitted)
         self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=own)
 
-    def own_account(self, users: Sequence[UUID]) -> OwnAccount | None:
+    def own_account(self, users: Sequence[UUID | str]) -> OwnAccount | None:
         """Return what is known of the caller, where nobody else is asked for."""
-        return self.own if list(users) == [self.permitted.user_id] else None
+        own = self.permitted.user_id
+        return self.own if len(users) == 1 and users[0] in (own, str(own)) else None
 
     def renew(self, now: datetime) -> None:
         """Be at a later moment: each event of a subscription is read anew."""

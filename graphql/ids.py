@@ -9,7 +9,12 @@ import strawberry
 from creditdesk.credits.errors import InvalidIdError
 
 
-def encode_id(type_name: str, id_: UUID) -> strawberry.ID:
+def uuid_of(id_: UUID | str) -> UUID:
+    """Return an id that may be text: those of many are read so, which takes less to find and to tell."""
+    return id_ if isinstance(id_, UUID) else UUID(id_)
+
+
+def encode_id(type_name: str, id_: UUID | str) -> strawberry.ID:
     """Return the API's id of an object."""
     # Of letters, digits, colons and dashes base64 makes neither of the two signs that are no part of a URL.
     return strawberry.ID(binascii.b2a_base64(f"{type_name}:{id_}".encode(), newline=False).decode().rstrip("="))

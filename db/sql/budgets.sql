@@ -49,6 +49,7 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
 
 -- name: budget_holders
 -- plan: generic
+-- message: shared
 -- The visible ones of these users, with the groups whose limits count for them.
 SELECT u.id, u.email, u.external_id, u.active, u.home_group_id,
   ARRAY(
@@ -121,6 +122,7 @@ UNION ALL
 
 -- name: rules_of_users
 -- plan: generic
+-- message: shared
 -- The rules that these users' own budgets may come from, those of groups with whom of the users they are for.
 --
 -- The offset has each group's rules looked up by themselves, instead of all members for each rule.
@@ -153,6 +155,7 @@ CROSS JOIN LATERAL (
 
 -- name: budget_limits
 -- plan: generic
+-- message: shared
 -- The rules that the budgets of these users and groups may come from, those that they share included.
   -- include rules_for_users
 UNION ALL
@@ -209,6 +212,7 @@ WHERE k.scope = 'USER'
 
 -- name: balances_of_users
 -- plan: generic
+-- message: shared
 -- What these users used of their own balances in the current periods, and what is held now. Those not there hold nothing.
 --
 -- One row has no kind: it names all of the users whom the caller may see, with commas in between.
@@ -229,6 +233,7 @@ WHERE u.workspace_id = %(workspace_id)s::uuid
 
 -- name: budget_balances
 -- plan: generic
+-- message: shared
 -- The same, and that of their pools and those of the groups, and of the workspace's.
 WITH
   -- include kinds_now

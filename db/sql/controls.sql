@@ -22,6 +22,7 @@ WHERE s.workspace_id = %(workspace_id)s::uuid;
 
 -- name: controls_settings
 -- plan: generic
+-- message: shared
 -- The settings that decide about spending. Read first: what is read after it is of this version, or of a later one.
 SELECT s.controls_version, s.multi_group, s.unknown_model, s.near_percent, s.anchor_since, s.anchor_days, w.zone
 FROM workspace_settings AS s
@@ -30,6 +31,7 @@ WHERE s.workspace_id = %(workspace_id)s::uuid;
 
 -- name: balance_kinds
 -- plan: generic
+-- message: shared
 -- What balances the workspace keeps.
 SELECT k.id, k.scope, k.cadence, k.product, k.model
 FROM balance_kind AS k

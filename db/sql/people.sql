@@ -203,34 +203,54 @@ WHERE %(after_id)s::uuid IS NULL
 ORDER BY u.number, u.sort_name, u.id
 LIMIT %(size)s::integer;
 
+-- fragment: members_listed
+-- All users of a group by name alone, from its memberships. They are named in an array, whose index is gone through once;
+-- joined one by one, each is looked up from the top.
+FROM app_user AS u
+WHERE u.workspace_id = %(workspace_id)s::uuid
+  AND u.id = ANY (ARRAY(
+    SELECT m.user_id
+    FROM group_member AS m
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.group_id = scope.group_id
+  ))
+  AND
+  -- include user_visible
+  AND (
+    %(after_id)s::uuid IS NULL
+    OR NOT %(backwards)s::boolean
+      AND (0::bigint, u.sort_name, u.id) > (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+    OR %(backwards)s::boolean
+      AND (0::bigint, u.sort_name, u.id) < (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
+  )
+ORDER BY
+  CASE WHEN %(backwards)s::boolean THEN u.sort_name END DESC,
+  CASE WHEN %(backwards)s::boolean THEN u.id END DESC,
+  u.sort_name, u.id
+LIMIT %(size)s::integer
+
 -- name: members_page
 -- plan: generic
--- The same of all users of each group by name alone, from its memberships: the commonest list, whose plan is kept.
+-- message: shared
+-- A page of all users of each group by name alone: the commonest list, whose plan is kept.
 SELECT scope.nth, page.*
 FROM unnest(%(scopes)s::uuid[]) WITH ORDINALITY AS scope(group_id, nth)
 CROSS JOIN LATERAL (
   SELECT u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version, 0::bigint AS number,
     u.sort_name
-  FROM group_member AS m
-  JOIN app_user AS u
-    ON u.workspace_id = %(workspace_id)s::uuid
-    AND u.id = m.user_id
-  WHERE m.workspace_id = %(workspace_id)s::uuid
-    AND m.group_id = scope.group_id
-    AND
-    -- include user_visible
-    AND (
-      %(after_id)s::uuid IS NULL
-      OR NOT %(backwards)s::boolean
-        AND (0::bigint, u.sort_name, u.id) > (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
-      OR %(backwards)s::boolean
-        AND (0::bigint, u.sort_name, u.id) < (%(after_number)s::bigint, %(after_name)s::text, %(after_id)s::uuid)
-    )
-  ORDER BY
-    CASE WHEN %(backwards)s::boolean THEN u.sort_name END DESC,
-    CASE WHEN %(backwards)s::boolean THEN u.id END DESC,
-    u.sort_name, u.id
-  LIMIT %(size)s::integer
+  -- include members_listed
+) AS page
+ORDER BY scope.nth;
+
+-- name: member_names_page
+-- plan: generic
+-- message: shared
+-- The same with nothing but their names, and their ids as text: many are read, and little else is asked of them.
+SELECT scope.nth, page.id::text, page.display_name
+FROM unnest(%(scopes)s::uuid[]) WITH ORDINALITY AS scope(group_id, nth)
+CROSS JOIN LATERAL (
+  SELECT u.id, u.display_name
+  -- include members_listed
 ) AS page
 ORDER BY scope.nth;
 
@@ -285,6 +305,8 @@ WHERE m.workspace_id = %(workspace_id)s::uuid
 ORDER BY g.sort_name, g.id;
 
 -- name: groups_page
+-- plan: generic
+-- message: shared
 -- A page of groups, in the order of a number (credits in a range, or nothing), the name and the id.
 WITH spent AS MATERIALIZED (
   SELECT r.group_id, app_total(r.credits) AS credits

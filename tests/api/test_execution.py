@@ -258,8 +258,12 @@ def test_mutations_and_introspection_are_not_planned(world: World) -> None:
     assert watched.outcomes == [Outcome.UNPLANNED] * 2
 
 
-INSTEAD = {"rules_of_users": "budget_limits", "balances_of_users": "budget_balances"}
-"""What is read of users' main budgets alone, and what of all that they have."""
+INSTEAD = {
+    "rules_of_users": "budget_limits",
+    "balances_of_users": "budget_balances",
+    "member_names_page": "members_page",
+}
+"""What is read of users' main budgets alone, and of members' names, and what of all that they have and are."""
 
 
 def test_a_plan_asks_the_database_no_more_often_than_the_stock_executor(world: World) -> None:
@@ -270,3 +274,20 @@ def test_a_plan_asks_the_database_no_more_often_than_the_stock_executor(world: W
             watched.ask("OWNER", NESTED, range=range_)
         counts.append(Counter(INSTEAD.get(name, name) for name in ran))
     assert counts[1] == counts[0] - Counter(["budget_holders"])  # their groups come with the groups' rules
+
+
+MEMBERS = """{ viewer { workspace { groups(first: 9) { nodes { name members(%s) { nodes {
+  id displayName %s budget { used limit { ... on LimitedTo { amount } } } } } } } } } }"""
+
+
+@pytest.mark.parametrize("caller", ["OWNER", "GROUP_MANAGER", "MEMBER"])
+@pytest.mark.parametrize("page", ["first: 2", "last: 3", "first: 5, orderBy: {field: NAME, direction: DESC}"])
+def test_members_of_whom_names_alone_are_asked_are_those_of_whom_more_is(world: World, caller: str, page: str) -> None:
+    watched, stock = Watched(world), Watched(world, stock=True)
+    for more, statement in (("", "member_names_page"), ("email", "members_page")):
+        document = MEMBERS % (page, more)
+        with world.statements() as ran:
+            found = watched.ask(caller, document)
+        assert statement in ran
+        assert found == stock.ask(caller, document)
+        assert "errors" not in found

@@ -43,7 +43,7 @@ def crowd(ledger: Ledger) -> Ledger:
 
 def main_budgets(ledger: Ledger, users: list[UUID], permitted: PermittedScopes) -> list[Budget | None]:
     reader = ledger.desk.database.reader(permitted.row_scope)
-    [found] = ledger.desk.run(reader.look_up([main_budgets_of_users(permitted, users, now=NOW)]))
+    [found] = ledger.desk.run(reader.look_up([main_budgets_of_users(permitted, [*map(str, users)], now=NOW)]))
     return [one.whole if one else None for one in found]
 
 
