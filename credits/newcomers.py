@@ -44,9 +44,11 @@ async def join(
     who signs in with that identity provider already.
     """
     scope = RowScope(DatabaseRole.ADMINISTRATOR, workspace_id)
-    # Looked at without the lock first: whoever is refused, and comes again and again, keeps nobody from spending.
-    if not await _may_join(database.reader(scope), workspace_id, newcomer, policy):
-        return False
+    # Looked at without the lock first: whoever is refused, and comes again and again, keeps nobody from spending. Where
+    # a request of theirs was faster, the user who signs in already by this address is they themselves.
+    reader = database.reader(scope)
+    if not await _may_join(reader, workspace_id, newcomer, policy):
+        return await _linked(reader, workspace_id, newcomer)
     async with database.transaction(scope) as conn:
         await changing_controls(conn, workspace_id)
         if await _linked(conn, workspace_id, newcomer):

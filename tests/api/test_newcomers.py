@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import pytest
 
+from creditdesk.credits.directory import FirstSignIn
+from creditdesk.credits.newcomers import Newcomer, join
 from creditdesk.graphql.ids import decode_id
 from support.people import change, new_user, token_of, trail, unchanged
 from support.world import World, group_slug, workspace_id
@@ -145,6 +148,24 @@ def test_many_first_sign_ins_at_once_make_one_user(world: World) -> None:
     assert len(ids) == 1
     assert world.sql("SELECT count(*) FROM app_user WHERE email = %s", email) == [(1,)]
     assert len(trail(world, decode_id(ids.pop())[1])) == 2
+
+
+def test_who_was_made_a_user_by_a_request_that_was_faster_is_let_in_as_that_user(world: World) -> None:
+    email = "overtaken@new.example"
+
+    def is_let_in(name: str) -> bool:
+        newcomer = Newcomer(world.site.issuer.url, name, email, None)
+        # As a request of theirs does that was looked up before there was such a user.
+        joining = join(
+            world.database, workspace_id("acme"), newcomer, FirstSignIn.LINK_OR_CREATE, now=datetime.now(UTC)
+        )
+        return bool(world.run(joining))
+
+    name = subject()
+    assert is_let_in(name)
+    assert is_let_in(name)
+    assert not is_let_in(subject()), "somebody else with this address"
+    assert world.sql("SELECT count(*) FROM app_user WHERE email = %s", email) == [(1,)]
 
 
 def test_whoever_is_refused_again_and_again_keeps_nobody_from_spending(world: World) -> None:
