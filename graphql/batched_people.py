@@ -1,31 +1,35 @@
-"""Members of many groups at once, as rows: read together, and made users of only where a resolver has to see one."""
+"""Users of the workspace and of many groups, as rows, and made users of only where a resolver has to see one."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from creditdesk.credits import people, people_lists
 from creditdesk.credits.people_lists import UserRows
 from creditdesk.db.connections import Row
 from creditdesk.db.lookups import Lookup
-from creditdesk.graphql.connections import Connection, PageInfo, connection_of, page_info, window_of
+from creditdesk.graphql.connections import Connection, PageInfo, connection_of, page_info, wants_total, window_of
 from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.cursors import encode_cursor
 from creditdesk.graphql.enums import UserKind
-from creditdesk.graphql.execution.plans import Ask, Shape
+from creditdesk.graphql.execution.plans import Ask, DeclinedError, Shape
 from creditdesk.graphql.ids import encode_id
-from creditdesk.graphql.people import UserOrder
+from creditdesk.graphql.loaders import UsersQuestion
+from creditdesk.graphql.people import UserFilter, UserOrder
 from creditdesk.graphql.usage import User
 
+_Page: TypeAlias = tuple[int | None, str | None, int | None, str | None]
+"""`first`, `after`, `last` and `before`."""
 
-class MembersPage(NamedTuple):
-    """A page of a group's members, as rows of `people_lists.users_rows`."""
+
+class UsersPage(NamedTuple):
+    """A page of users, as rows of `people_lists.users_rows`; `total` is there where it is selected."""
 
     rows: list[Row]
     more: bool
+    total: int | None
     order: people.Order
     window: people.Window
-    counted: Callable[[], Awaitable[int]]
 
     @property
     def info(self) -> PageInfo:
@@ -44,19 +48,7 @@ def read_members(
     order_by: UserOrder | None = None,
 ) -> Ask:
     """Ask for a page of each group's members."""
-    order, window = _asked(info, first, after, last, before, order_by)
-    counts = info.context.loaders.user_counts
-
-    def count(group: UUID) -> Callable[[], Awaitable[int]]:
-        return lambda: counts.load((True, people.UserFilter()), group)
-
-    def shown(pages: Sequence[UserRows]) -> list[MembersPage]:
-        return [
-            MembersPage(page.rows, page.more, order, window, count(group))
-            for group, page in zip(groups, pages, strict=True)
-        ]
-
-    return Ask(_members, (order, window, False), groups, shown)
+    return _page_of_each(groups, info, people.UserFilter(), order_by, (first, after, last, before))
 
 
 def read_member_names(
@@ -69,29 +61,68 @@ def read_member_names(
     order_by: UserOrder | None = None,
 ) -> Ask:
     """Ask for the same, and nothing but the ids and names of those who are on it."""
-    return Ask(_members, (*_asked(info, first, after, last, before, order_by), True), groups)
+    order, window = _asked(info, order_by, (first, after, last, before))
+    return Ask(_member_names, (order, window), groups)
 
 
-def _asked(
-    info: Info, first: int | None, after: str | None, last: int | None, before: str | None, order_by: UserOrder | None
-) -> tuple[people.Order, people.Window]:
+def read_users_of_workspaces(
+    workspaces: Sequence[object],
+    info: Info,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+    filter: UserFilter | None = None,
+    order_by: UserOrder | None = None,
+) -> Ask:
+    """Ask for a page of the workspace's users: there is only one workspace, however often it is asked for."""
+    wanted = filter.wanted() if filter else people.UserFilter()
+    return _page_of_each([None] * len(workspaces), info, wanted, order_by, (first, after, last, before))
+
+
+def _page_of_each(
+    groups: Sequence[UUID | None],
+    info: Info,
+    users: people.UserFilter,
+    order_by: UserOrder | None,
+    page: _Page,
+) -> Ask:
+    order, window = _asked(info, order_by, page)
+
+    def shown(found: Sequence[UserRows]) -> list[UsersPage]:
+        return [UsersPage(*one, order, window) for one in found]
+
+    return Ask(_users_rows, (groups[0] is not None, users, order, window, wants_total(info)), groups, shown)
+
+
+def _asked(info: Info, order_by: UserOrder | None, page: _Page) -> tuple[people.Order, people.Window]:
     order = order_by.resolved(info.context) if order_by else people.Order()
-    return order, window_of(order, first, after, last, before)
+    return order, window_of(order, *page)
 
 
-def _members(
-    context: Context, question: tuple[people.Order, people.Window, bool], groups: Sequence[UUID]
+def _users_rows(context: Context, question: UsersQuestion, groups: Sequence[UUID | None]) -> Lookup[list[UserRows]]:
+    _, users, order, window, counted = question
+    return people_lists.users_rows(context.permitted, groups, users, order=order, window=window, counted=counted)
+
+
+def _member_names(
+    context: Context, question: tuple[people.Order, people.Window], groups: Sequence[UUID]
 ) -> Lookup[list[UserRows]]:
-    order, window, named = question
-    return people_lists.users_rows(
-        context.permitted, groups, people.UserFilter(), order=order, window=window, named=named
-    )
+    order, window = question
+    users = people.UserFilter()
+    return people_lists.users_rows(context.permitted, groups, users, order=order, window=window, named=True)
 
 
-def shown_members(page: MembersPage) -> Connection[User]:
+def shown_users(page: UsersPage) -> Connection[User]:
     """Return the type's own object of a page."""
     items = tuple((people_lists.user_of(row), people_lists.position_of(row)) for row in page.rows)
-    return connection_of(people.Page(items, page.more), page.order, page.window, show=User.of, count=page.counted)
+
+    async def count() -> int:
+        if page.total is None:
+            raise DeclinedError  # it was selected in a way that was not seen
+        return page.total
+
+    return connection_of(people.Page(items, page.more), page.order, page.window, show=User.of, count=count)
 
 
 async def read_users(ids: Sequence[UUID | None], info: Info) -> list[User | None]:
@@ -102,7 +133,7 @@ async def read_users(ids: Sequence[UUID | None], info: Info) -> list[User | None
     return [found.get(id_) if id_ else None for id_ in ids]
 
 
-_MEMBER = Shape(
+_USER = Shape(
     {
         "user_id": "s[1]",
         "id": "encode_id('User', s[1])",
@@ -115,18 +146,24 @@ _MEMBER = Shape(
     {"encode_id": encode_id, "UserKind": UserKind},
 )
 _EDGE = Shape(
-    {"node": ("s[0]", _MEMBER), "cursor": "encode_cursor(s[1], position_of(s[0]))"},
+    {"node": ("s[0]", _USER), "cursor": "encode_cursor(s[1], position_of(s[0]))"},
     {"encode_cursor": encode_cursor, "position_of": people_lists.position_of},
 )
 MEMBER_NAMES = Shape(
     {
         "nodes": (
             "s.rows",
-            Shape({name: _MEMBER.reads[name] for name in ("user_id", "id", "displayName")}, _MEMBER.names),
+            Shape({name: _USER.reads[name] for name in ("user_id", "id", "displayName")}, _USER.names),
         )
     },
     {},
 )
-MEMBERS = Shape(
-    {"nodes": ("s.rows", _MEMBER), "edges": ("[(row, s.order) for row in s.rows]", _EDGE), "pageInfo": "s.info"}, {}
+USERS = Shape(
+    {
+        "nodes": ("s.rows", _USER),
+        "edges": ("[(row, s.order) for row in s.rows]", _EDGE),
+        "pageInfo": "s.info",
+        "totalCount": "s.total",
+    },
+    {},
 )

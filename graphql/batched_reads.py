@@ -10,11 +10,12 @@ from creditdesk.graphql.batched_budgets import (
 )
 from creditdesk.graphql.batched_people import (
     MEMBER_NAMES,
-    MEMBERS,
+    USERS,
     read_member_names,
     read_members,
     read_users,
-    shown_members,
+    read_users_of_workspaces,
+    shown_users,
 )
 from creditdesk.graphql.batched_usage import (
     BREAKDOWN,
@@ -41,10 +42,11 @@ BATCHES: Batches = {
     ("Group", "members"): Batch(
         read_members,
         "group_id",
-        MEMBERS,
-        shown_members,
+        USERS,
+        shown_users,
         leaner=Batch(read_member_names, "group_id", MEMBER_NAMES),
     ),
+    ("Workspace", "users"): Batch(read_users_of_workspaces, None, USERS, shown_users),
     ("User", "usage"): Batch(read_usage_of_users, "user_id", USAGE, shown_usage),
     ("Group", "usage"): Batch(read_usage_of_groups, "group_id"),
     ("CreditUsage", "breakdown"): Batch(read_breakdowns, None, BREAKDOWN, shown_breakdown),

@@ -7,10 +7,13 @@ import strawberry
 
 from creditdesk.credits.errors import InvalidPageError
 from creditdesk.credits.people import Order, Page, Position, Window
+from creditdesk.graphql.context import Info
 from creditdesk.graphql.cursors import decode_cursor, encode_cursor
+from creditdesk.graphql.selections import selects_any
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 50
+_TOTAL = frozenset({"totalCount"})
 
 NodeType = TypeVar("NodeType")
 Item = TypeVar("Item")
@@ -56,6 +59,11 @@ class Connection(Generic[NodeType]):
     async def total_count(self) -> int:
         """Count the list."""
         return await self.count()
+
+
+def wants_total(info: Info) -> bool:
+    """Tell whether the count of a connection's list is selected."""
+    return selects_any(info._raw_info, _TOTAL)  # noqa: SLF001 - Strawberry has no public way to the field's nodes
 
 
 def window_of(

@@ -12,7 +12,7 @@ from creditdesk.credits.ranges import Range as ResolvedRange
 from creditdesk.credits.series import Series, shown_series
 from creditdesk.credits.usage import Breakdown, BreakdownRow, Cell, Figures, Filter, Key, UsageQuery
 from creditdesk.graphql.budgets import GroupBudget, UserBudgets
-from creditdesk.graphql.connections import After, Before, Connection, First, Last, connection_of, window_of
+from creditdesk.graphql.connections import After, Before, Connection, First, Last, connection_of, wants_total, window_of
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering, UserKind
 from creditdesk.graphql.figures import (
@@ -318,9 +318,6 @@ class User(UserBudgets, UserRequests, Node):
         return await usage_of(info, Cell(user_id=self.user_id), range, filter)
 
 
-_TOTAL = frozenset({"totalCount"})
-
-
 @found_by("User")
 async def user_of(info: Info, id_: UUID | None) -> User | None:
     """Return a user whom the caller may see."""
@@ -348,8 +345,7 @@ async def users_page(
 ) -> Connection[User]:
     """Return a page of the users of a group, or of the workspace, with their number where it is selected."""
     loaders, in_group, window = info.context.loaders, group_id is not None, window_of(order, *page)
-    counted = selects_any(info._raw_info, _TOTAL)  # noqa: SLF001 - Strawberry has no public way to the field's nodes
-    found = await loaders.user_pages.load((in_group, users, order, window, counted), group_id)
+    found = await loaders.user_pages.load((in_group, users, order, window, wants_total(info)), group_id)
 
     async def count() -> int:
         if found.total is not None:
