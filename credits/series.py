@@ -1,11 +1,11 @@
 """Usage as series of points in time: hours, days, weeks or months of the workspace's zone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 from creditdesk.credits.errors import InvalidRangeError
@@ -32,6 +32,7 @@ from creditdesk.credits.usage import (
     names_users,
 )
 from creditdesk.db.connections import Connection, Row
+from creditdesk.db.lookups import Lookup, lookup
 
 MAX_POINTS = 1000
 _OF_CREDITS = frozenset({Dimension.PRODUCT, Dimension.MODEL})
@@ -62,6 +63,13 @@ class SeriesRows:
     points: list[tuple[Any, ...]]
 
 
+SeriesLookup: TypeAlias = Lookup[Sequence[list[SeriesRows]]]
+"""What finds the series of cells, in their order."""
+
+Starts: TypeAlias = Sequence[tuple[object, datetime]]
+"""Of every point its bucket, as statements name it, and the instant it starts."""
+
+
 async def series_of(
     conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
 ) -> list[tuple[Series, ...]]:
@@ -69,7 +77,7 @@ async def series_of(
 
     Every point of the range is there, also where nothing was used.
     """
-    found = await series_rows_of(conn, permitted, cells, query, interval)
+    [found] = await conn.look_up([series_rows_of(permitted, cells, query, interval)])
     return [tuple(map(shown_series, one)) for one in found]
 
 
@@ -78,17 +86,72 @@ def shown_series(found: SeriesRows) -> Series:
     return Series(found.key, tuple((start, Figures(*figures)) for start, *figures in found.points))
 
 
-async def series_rows_of(
-    conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
-) -> list[list[SeriesRows]]:
-    """Return the same as `series_of`, as rows."""
-    starts = _point_starts(query.range, interval)
+def series_rows_of(
+    permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
+) -> SeriesLookup:
+    """State what finds the same as `series_of`, as rows."""
+    starts, range_, bucket = _point_starts(query.range, interval), query.range, interval.name.lower()
     if permitted.everyone and _is_of_credits_of_workspace(cells, query, interval):
-        return [await _series_of_credits(conn, permitted, query, interval)]
+        found = partial(_series_of_lists, starts, query)
+        return lookup(found, "usage_series_of_credits", bucket=bucket, **filter_arguments(permitted, query))
+    found = partial(_series_of_rows, starts, query, len(cells))
+    if interval is Interval.HOUR:
+        return _hours_of(permitted, cells, query, found)
+    # Every point is a sum of days, so whole months are of no use here.
+    arguments = cell_arguments(permitted, cells, query) | month_arguments(days_of(range_))
+    if range_.edges:
+        spans = span_arguments(range_, range_.edges)
+        return lookup(found, "usage_series_between", bucket=bucket, **arguments, **spans)
+    if arguments["on_user"]:
+        return lookup(found, "usage_series_of_users", bucket=bucket, **arguments)
+    if arguments["source"] == "WORKSPACE":
+        return lookup(found, "usage_series_of_workspace", bucket=bucket, **arguments)
+    return lookup(found, "usage_series", bucket=bucket, **arguments)
+
+
+def _hours_of(
+    permitted: PermittedScopes,
+    cells: Sequence[Cell],
+    query: UsageQuery,
+    found: Callable[[Sequence[list[Row]]], list[list[SeriesRows]]],
+) -> SeriesLookup:
+    arguments, range_ = cell_arguments(permitted, cells, query), query.range
+    if range_.edges or arguments["on_members"] or names_users(cells, query):
+        spans = span_arguments(range_, (Span(range_.start, range_.end),))
+        return lookup(found, "usage_hours_between", **arguments, **spans)
+    return lookup(found, "usage_hours", starts=range_.start, ends=range_.end, **arguments)
+
+
+def _is_of_credits_of_workspace(cells: Sequence[Cell], query: UsageQuery, interval: Interval) -> bool:
+    """Tell whether credits alone are asked for, of whole days of the workspace, by product or model at most."""
+    asked = (query.credits_only, query.filter, query.range.edges, *cells)
+    is_of_days = interval is not Interval.HOUR and _OF_CREDITS.issuperset(query.by)
+    return is_of_days and asked == (True, Filter(), (), Cell())
+
+
+def _series_of_lists(starts: Starts, query: UsageQuery, rows: Sequence[list[Row]]) -> list[list[SeriesRows]]:
+    """Return the one cell's series, whose points are lists."""
+
+    def points(lists: Sequence[tuple[list[date], list[int]]]) -> list[tuple[Any, ...]]:
+        credits_in: dict[object, int] = {bucket: 0 for bucket, _ in starts}
+        for buckets, amounts in lists:
+            for bucket, amount in zip(buckets, amounts, strict=True):
+                credits_in[bucket] += amount
+        return [(start, credits_in[bucket], 0, 0, 0, 0) for bucket, start in starts]
+
+    first, rest = rows[0][: query.first], rows[0][query.first :]
+    found = [SeriesRows(Key(product=row[0], model=row[1]), points([row[2:]])) for row in first]
+    if rest:
+        found.append(SeriesRows(None, points([row[2:] for row in rest])))
+    return [found if query.by or found else [SeriesRows(Key(), points([]))]]
+
+
+def _series_of_rows(starts: Starts, query: UsageQuery, cells: int, rows: Sequence[list[Row]]) -> list[list[SeriesRows]]:
+    """Return each cell's series, of which each point is a row."""
     nothing = [(start, 0, 0, 0, 0, 0) for _, start in starts]
     place_of = {bucket: (place, start) for place, (bucket, start) in enumerate(starts)}
-    found: list[dict[int | None, SeriesRows]] = [{} for _ in cells]
-    for row in await _series_rows(conn, permitted, cells, query, interval):
+    found: list[dict[int | None, SeriesRows]] = [{} for _ in range(cells)]
+    for row in rows[0]:
         series, place = found[row[0] - 1], row[5]
         if place not in series:
             series[place] = SeriesRows(None if place is None else Key(*row[1:5]), nothing.copy())
@@ -100,59 +163,8 @@ async def series_rows_of(
     return [list(series.values()) for series in found]
 
 
-def _is_of_credits_of_workspace(cells: Sequence[Cell], query: UsageQuery, interval: Interval) -> bool:
-    """Tell whether credits alone are asked for, of whole days of the workspace, by product or model at most."""
-    asked = (query.credits_only, query.filter, query.range.edges, *cells)
-    is_of_days = interval is not Interval.HOUR and _OF_CREDITS.issuperset(query.by)
-    return is_of_days and asked == (True, Filter(), (), Cell())
-
-
-async def _series_of_credits(
-    conn: Connection, permitted: PermittedScopes, query: UsageQuery, interval: Interval
-) -> list[SeriesRows]:
-    starts = _point_starts(query.range, interval)
-
-    def points(lists: Sequence[tuple[list[date], list[int]]]) -> list[tuple[Any, ...]]:
-        credits_in: dict[object, int] = {bucket: 0 for bucket, _ in starts}
-        for buckets, amounts in lists:
-            for bucket, amount in zip(buckets, amounts, strict=True):
-                credits_in[bucket] += amount
-        return [(start, credits_in[bucket], 0, 0, 0, 0) for bucket, start in starts]
-
-    rows = await conn.rows(
-        "usage_series_of_credits", bucket=interval.name.lower(), **filter_arguments(permitted, query)
-    )
-    found = [SeriesRows(Key(product=row[0], model=row[1]), points([row[2:]])) for row in rows[: query.first]]
-    if len(rows) > query.first:
-        found.append(SeriesRows(None, points([row[2:] for row in rows[query.first :]])))
-    return found if query.by or found else [SeriesRows(Key(), points([]))]
-
-
-async def _series_rows(
-    conn: Connection, permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
-) -> list[Row]:
-    range_ = query.range
-    arguments = cell_arguments(permitted, cells, query)
-    if interval is Interval.HOUR:
-        if range_.edges or arguments["on_members"] or names_users(cells, query):
-            spans = span_arguments(range_, (Span(range_.start, range_.end),))
-            return await conn.rows("usage_hours_between", **arguments, **spans)
-        return await conn.rows("usage_hours", starts=range_.start, ends=range_.end, **arguments)
-    # Every point is a sum of days, so whole months are of no use here.
-    arguments |= month_arguments(days_of(range_))
-    bucket = interval.name.lower()
-    if range_.edges:
-        spans = span_arguments(range_, range_.edges)
-        return await conn.rows("usage_series_between", bucket=bucket, **arguments, **spans)
-    if arguments["on_user"]:
-        return await conn.rows("usage_series_of_users", bucket=bucket, **arguments)
-    if arguments["source"] == "WORKSPACE":
-        return await conn.rows("usage_series_of_workspace", bucket=bucket, **arguments)
-    return await conn.rows("usage_series", bucket=bucket, **arguments)
-
-
 @lru_cache(maxsize=256)
-def _point_starts(range_: Range, interval: Interval) -> Sequence[tuple[object, datetime]]:
+def _point_starts(range_: Range, interval: Interval) -> Starts:
     """Return every point's bucket, as the statement names it, and the instant it starts."""
     if interval is Interval.HOUR:
         return _hours(range_)
@@ -181,7 +193,7 @@ def _bounded(points: int) -> None:
         raise InvalidRangeError(f"A series has at most {MAX_POINTS} points: take a longer interval or a shorter range.")
 
 
-def _hours(range_: Range) -> list[tuple[object, datetime]]:
+def _hours(range_: Range) -> Starts:
     """Return the full hours of the zone, as PostgreSQL's `date_trunc('hour', at, zone)` cuts them.
 
     They are stepped through in UTC and cut again, since a zone may change its clocks by half an hour.

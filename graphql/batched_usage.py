@@ -1,6 +1,5 @@
 """Usage of many users and groups at once, broken down or over time, as rows."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +8,7 @@ from uuid import UUID
 
 from creditdesk.credits import usage
 from creditdesk.credits.ranges import Range as ResolvedRange
-from creditdesk.credits.series import SeriesRows, shown_series
+from creditdesk.credits.series import SeriesLookup, SeriesRows, series_rows_of, shown_series
 from creditdesk.credits.usage import BreakdownRows, Cell, Figures, Filter, UsageLookup, UsageQuery
 from creditdesk.credits.written_usage import usage_written_of_users
 from creditdesk.graphql.context import Context, Info
@@ -150,10 +149,7 @@ def read_breakdowns(
             return Ask(_usage_of_users, question, users, shown)
         return Ask(_written_usage_of_users, (question, template), users, shown)
     whole = [one for one in usages if isinstance(one, CreditUsage)]
-    cells = [one.cell for one in whole]
-    shape = cell_shape(cells[0])
-    if any(cell_shape(cell) != shape for cell in cells):
-        raise DeclinedError  # one rollup does not serve them all
+    cells, shape = _alike([one.cell for one in whole])
     return Ask(_breakdowns, (query(whole[0].span, whole[0].filter), shape), cells, shown)
 
 
@@ -176,20 +172,38 @@ def shown_breakdown(found: tuple[BreakdownRows, CreditUsage | UserUsage]) -> Usa
     return UsageBreakdown.of(usage.breakdown_of(lean), whole if isinstance(whole, CreditUsage) else whole.shown)
 
 
-async def read_series(
+def read_series(
     usages: Sequence[CreditUsage | UserUsage],
     info: Info,
     interval: Interval,
     by: Dimension | None = None,
     first: int = 10,
-) -> list[list[tuple[SeriesRows, bool]]]:
-    """Read the series of each usage, and whether they are by a dimension."""
+) -> Ask:
+    """Ask for the series of each usage, and note whether they are by a dimension."""
     dimensions, size, lean = (by,) if by else (), checked_rows(first), wants_points_of_credits(info)
-    read = info.context.loaders.series_rows
-    of = [one if isinstance(one, CreditUsage) else one.shown for one in usages]
-    queries = [UsageQuery(one.span, one.filter, dimensions, size, credits_only=lean) for one in of]
-    found = await asyncio.gather(*(read(query, interval, one.cell) for query, one in zip(queries, of, strict=True)))
-    return [[(series, by is not None) for series in one] for one in found]
+    whole = [one if isinstance(one, CreditUsage) else one.shown for one in usages]
+    cells, shape = _alike([one.cell for one in whole])
+    query = UsageQuery(whole[0].span, whole[0].filter, dimensions, size, credits_only=lean)
+
+    def shown(found: Sequence[list[SeriesRows]]) -> list[list[tuple[SeriesRows, bool]]]:
+        return [[(series, by is not None) for series in one] for one in found]
+
+    return Ask(_series, (query, interval, shape), cells, shown)
+
+
+def _series(
+    context: Context, question: tuple[UsageQuery, Interval, tuple[bool, ...]], cells: Sequence[Cell]
+) -> SeriesLookup:
+    query, interval, _ = question
+    return series_rows_of(context.permitted, cells, query, interval)
+
+
+def _alike(cells: list[Cell]) -> tuple[list[Cell], tuple[bool, ...]]:
+    """Return cells with their shape; raise DeclinedError where one rollup does not serve them all."""
+    shape = cell_shape(cells[0])
+    if any(cell_shape(cell) != shape for cell in cells):
+        raise DeclinedError
+    return cells, shape
 
 
 def shown_all_series(found: Sequence[tuple[SeriesRows, bool]]) -> list[UsageSeries]:

@@ -137,9 +137,10 @@ class _Reads:
 
     async def series_of(
         self, question: tuple[UsageQuery, Interval, tuple[bool, ...]], cells: list[Cell]
-    ) -> list[list[SeriesRows]]:
+    ) -> Sequence[list[SeriesRows]]:
         query, interval, _ = question
-        return await series.series_rows_of(self._conn, self._permitted, cells, query, interval)
+        [found] = await self._conn.look_up([series.series_rows_of(self._permitted, cells, query, interval)])
+        return found
 
 
 class _Made(Generic[Loading]):
