@@ -29,6 +29,8 @@ def usage_written_of_users(
     """
     if query.range.edges or query.filter != Filter() or not _WRITTEN.issuperset(query.by):
         return usage_rows_of_users(permitted, [UUID(user) for user in users], query)
+    if len(users) == 1 and _WRITTEN.issubset(query.by) and (permitted.everyone or users[0] == str(permitted.user_id)):
+        return _of_one(permitted, users[0], query, template)
 
     def by_user(rows: Sequence[list[Row]]) -> list[BreakdownRows]:
         [(named, written)] = rows[0]
@@ -37,9 +39,28 @@ def usage_written_of_users(
 
     return lookup(
         by_user,
-        "usage_written_of_user" if len(users) == 1 else "usage_written_of_users",
+        "usage_written_of_users",
         **filter_arguments(permitted, query),
         cell_users=list(users),
+        ordering=query.ordering.name,
+        first=query.first,
+        template=template,
+    )
+
+
+def _of_one(permitted: PermittedScopes, user: str, query: UsageQuery, template: str) -> UsageLookup:
+    def found(rows: Sequence[list[Row]]) -> list[BreakdownRows]:
+        return [BreakdownRows([], NOTHING, rows[0][0][0] if rows[0] else "[]")]
+
+    return lookup(
+        found,
+        "usage_written_of_one",
+        workspace_id=permitted.workspace_id,
+        everyone=permitted.everyone,
+        own_user=permitted.user_id,
+        user_id=user,
+        first_day=query.range.first_day,
+        last_day=query.range.last_day,
         ordering=query.ordering.name,
         first=query.first,
         template=template,

@@ -69,6 +69,10 @@ AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
 -- A row's product and model, where it is by them, and its figures.
 CASE WHEN %(by_product)s::boolean THEN r.product END AS product,
 CASE WHEN %(by_model)s::boolean THEN r.model END AS model,
+-- include usage_figures
+
+-- fragment: usage_figures
+-- What days come to.
 app_total(r.credits) AS credits, app_total(r.requests) AS requests, app_total(r.input_tokens) AS input_tokens,
 app_total(r.cached_input_tokens) AS cached_input_tokens, app_total(r.output_tokens) AS output_tokens
 
@@ -294,36 +298,21 @@ GROUP BY nth, bucket
 ORDER BY nth, place, bucket
 
 -- fragment: usage_written
--- The first rows of whole users by product and model, those of each user as one JSON list: told one by one, and written
--- elsewhere, they cost as much again as to find them. JSON has no ends of lines in it, so that they part the lists: each
--- in a row of its own, and thousands of rows, would be sent and received one by one.
+-- The first rows of a user as one JSON list: told one by one, and written elsewhere, they cost as much again as to find
+-- them.
 --
 -- The template is a row's JSON as format() takes it: 1 is the product, 2 the model, 3 the credits, 4 the requests, and
 -- 5 to 7 are the input, cached input and output tokens.
-SELECT string_agg(user_id::text, ','), string_agg(written, E'\n')
-FROM (
-  SELECT user_id, '[' || array_to_string((array_agg(
-    format(
-      %(template)s::text,
-      coalesce(to_json(product)::text, 'null'), coalesce(to_json(model)::text, 'null'),
-      trim_scale(credits * 0.000001), requests, input_tokens, cached_input_tokens, output_tokens
-    )
-    ORDER BY
-      -- include usage_order
-      , product, model
-  ))[1:%(first)s::integer], ',') || ']' AS written
-  FROM (
-    SELECT r.user_id,
-      -- include usage_figures_by_words
-    FROM rollup_user_detail_day AS r
-    WHERE
-      -- include usage_days_of_whole_users
-    GROUP BY 1, 2, 3
-    HAVING
-      -- include usage_is_any
-  ) AS r
-  GROUP BY user_id
-) AS r
+'[' || array_to_string((array_agg(
+  format(
+    %(template)s::text,
+    coalesce(to_json(product)::text, 'null'), coalesce(to_json(model)::text, 'null'),
+    trim_scale(credits * 0.000001), requests, input_tokens, cached_input_tokens, output_tokens
+  )
+  ORDER BY
+    -- include usage_order
+    , product, model
+))[1:%(first)s::integer], ',') || ']'
 
 -- name: usage_breakdown_of_whole_users
 -- plan: generic
@@ -346,19 +335,51 @@ ORDER BY user_id,
   -- include usage_order
   , product, model, group_id;
 
--- name: usage_written_of_user
--- plan: generic
--- message: shared
--- The breakdown of one whole user as JSON.
-  -- include usage_written
-;
-
 -- name: usage_written_of_users
 -- plan: hashed
 -- message: shared
--- The same of several: what is added up in a table of hashes need not be sorted by words first, day after day.
+-- The breakdowns of whole users by product and model as JSON, in one row. JSON has no ends of lines in it, so that they
+-- part the lists: each in a row of its own, and thousands of rows, would be sent and received one by one.
+--
+-- What is added up in a table of hashes need not be sorted by words first, day after day.
+SELECT string_agg(user_id::text, ','), string_agg(written, E'\n')
+FROM (
+  SELECT user_id,
+    -- include usage_written
+    AS written
+  FROM (
+    SELECT r.user_id,
+      -- include usage_figures_by_words
+    FROM rollup_user_detail_day AS r
+    WHERE
+      -- include usage_days_of_whole_users
+    GROUP BY 1, 2, 3
+    HAVING
+      -- include usage_is_any
+  ) AS r
+  GROUP BY user_id
+) AS r;
+
+-- name: usage_written_of_one
+-- plan: generic
+-- message: shared
+-- The same of oneself, or of anybody for whoever sees everyone, by product and model both: what people ask of themselves.
+-- To find out whom of many users a caller may see, and which words to go by, took a fifth of its time.
+SELECT
   -- include usage_written
-;
+FROM (
+  SELECT r.product, r.model,
+    -- include usage_figures
+  FROM rollup_user_detail_day AS r
+  WHERE r.workspace_id = %(workspace_id)s::uuid
+    AND r.user_id = %(user_id)s::uuid
+    AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+    AND (%(everyone)s::boolean OR %(user_id)s::uuid = %(own_user)s::uuid)
+  GROUP BY 1, 2
+  HAVING
+    -- include usage_is_any
+) AS r
+HAVING count(*) > 0;
 
 -- name: usage_breakdown_of_users
 -- plan: generic
