@@ -27,7 +27,7 @@ from creditdesk.credits.main_budgets import MainBudget, main_budgets_of_users
 from creditdesk.credits.people import User, user_from
 from creditdesk.credits.periods import Cadence, period_of
 from creditdesk.credits.permitted import PermittedScopes
-from creditdesk.db.connections import Connection, Row
+from creditdesk.db.connections import Row
 from creditdesk.db.lookups import Lookup, found_of, lookup
 
 Found = TypeVar("Found")
@@ -50,8 +50,7 @@ class OwnAccount:
     version in force, and has another account.
     """
 
-    def __init__(self, conn: Connection, permitted: PermittedScopes, user_id: UUID) -> None:
-        self._conn = conn
+    def __init__(self, permitted: PermittedScopes, user_id: UUID) -> None:
         self._permitted = permitted
         self._user_id = user_id
         self._user: User | None = None
@@ -62,22 +61,28 @@ class OwnAccount:
         """Return the user with this id, if it is this one and was read before."""
         return self._user if id_ == self._user_id else None
 
-    async def user(self) -> User | None:
-        """Return the user: the same as `users_by_id`. What limits them is read as well, since it is asked for next."""
-        if self._user is None:
-            users, *rules = await self._conn.several(
-                "users_by_id",
-                "controls_settings",
-                "balance_kinds",
-                "budget_limits",
-                "budget_holders",
-                ids=[self._user_id],
-                users=[self._user_id],
-                groups=[],
-                **scope_arguments(self._permitted),
-            )
-            self._user = user_from(users[0]) if users else None
-            self._rules = rules_of(*rules)
+    def user(self) -> Lookup[User | None]:
+        """State what finds the user: the same as `users_by_id`.
+
+        What limits them comes along, since it is asked for next; both are known from then on.
+        """
+        return lookup(
+            self._user_in,
+            "users_by_id",
+            "controls_settings",
+            "balance_kinds",
+            "budget_limits",
+            "budget_holders",
+            ids=[self._user_id],
+            users=[self._user_id],
+            groups=[],
+            **scope_arguments(self._permitted),
+        )
+
+    def _user_in(self, rows: Sequence[list[Row]]) -> User | None:
+        users, *rules = rows
+        self._user = user_from(users[0]) if users else None
+        self._rules = rules_of(*rules)
         return self._user
 
     def budgets(self, *, now: datetime) -> Lookup[list[Budget]]:

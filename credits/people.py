@@ -10,6 +10,7 @@ from creditdesk.credits.directory import UserKind
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import Range
 from creditdesk.db.connections import Connection, Row
+from creditdesk.db.lookups import Lookup, lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,18 @@ def user_from(row: Row) -> User:
 
 async def users_by_id(conn: Connection, permitted: PermittedScopes, ids: Collection[UUID]) -> dict[UUID, User]:
     """Return those of the users that the caller may see."""
-    rows = await conn.rows("users_by_id", ids=list(ids), **caller_arguments(permitted))
-    return {row[0]: user_from(row) for row in rows}
+    [found] = await conn.look_up([users_named(permitted, ids)])
+    return found
+
+
+def users_named(permitted: PermittedScopes, ids: Collection[UUID]) -> Lookup[dict[UUID, User]]:
+    """State what finds the same as `users_by_id`."""
+    return lookup(
+        lambda rows: {row[0]: user_from(row) for row in rows[0]},
+        "users_by_id",
+        ids=list(ids),
+        **caller_arguments(permitted),
+    )
 
 
 async def user_by_address(

@@ -5,9 +5,10 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from creditdesk.credits import people, people_lists
+from creditdesk.credits.people import users_named
 from creditdesk.credits.people_lists import UserRows
 from creditdesk.db.connections import Row
-from creditdesk.db.lookups import Lookup
+from creditdesk.db.lookups import Lookup, found_of
 from creditdesk.graphql.connections import Connection, PageInfo, connection_of, page_info, wants_total, window_of
 from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.cursors import encode_cursor
@@ -125,6 +126,20 @@ def shown_users(page: UsersPage) -> Connection[User]:
     return connection_of(people.Page(items, page.more), page.order, page.window, show=User.of, count=count)
 
 
+def read_own_users(viewers: Sequence[object], info: Info) -> Ask | list[people.User | None]:
+    """Ask for the caller's own user, unless it is known."""
+    context, count = info.context, len(viewers)
+    id_, own = context.permitted.user_id, context.own
+    known = own.known_user(id_) if own is not None else None
+    return [known] * count if known is not None or id_ is None else Ask(_own_users, None, [id_] * count)
+
+
+def _own_users(context: Context, _: None, ids: Sequence[UUID]) -> Lookup[list[people.User | None]]:
+    if context.own is not None:
+        return found_of(context.own.user(), lambda user: [user] * len(ids))
+    return found_of(users_named(context.permitted, ids[:1]), lambda found: [found.get(id_) for id_ in ids])
+
+
 async def read_users(ids: Sequence[UUID | None], info: Info) -> list[User | None]:
     """Read the users of rows."""
     known = list(dict.fromkeys(id_ for id_ in ids if id_))
@@ -133,6 +148,18 @@ async def read_users(ids: Sequence[UUID | None], info: Info) -> list[User | None
     return [found.get(id_) if id_ else None for id_ in ids]
 
 
+OWN_USER = Shape(
+    {
+        "user_id": "s.id",
+        "id": "encode_id('User', s.id)",
+        "displayName": "s.display_name",
+        "email": "s.email",
+        "kind": "s.kind",
+        "active": "s.active",
+        "version": "s.version",
+    },
+    {"encode_id": encode_id},
+)
 _USER = Shape(
     {
         "user_id": "s[1]",

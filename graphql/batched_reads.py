@@ -10,9 +10,11 @@ from creditdesk.graphql.batched_budgets import (
 )
 from creditdesk.graphql.batched_people import (
     MEMBER_NAMES,
+    OWN_USER,
     USERS,
     read_member_names,
     read_members,
+    read_own_users,
     read_users,
     read_users_of_workspaces,
     shown_users,
@@ -32,8 +34,10 @@ from creditdesk.graphql.batched_usage import (
 )
 from creditdesk.graphql.budgets import Budget
 from creditdesk.graphql.execution.plans import Batch, Batches
+from creditdesk.graphql.usage import User
 
 BATCHES: Batches = {
+    ("Viewer", "user"): Batch(read_own_users, None, OWN_USER, User.of),
     ("User", "budget"): Batch(
         read_first_budgets, "user_id", BUDGET, Budget.of, leaner=Batch(read_main_budgets, "user_id", MAIN_BUDGET)
     ),

@@ -132,10 +132,6 @@ def read_breakdowns(
 ) -> Ask:
     """Ask for the breakdown of each usage. They are of one field, which was asked one thing."""
     dimensions, size = checked_dimensions(by), checked_rows(first)
-    credits_only = wants_credits_only(info)
-
-    def query(span: ResolvedRange, wanted: Filter) -> UsageQuery:
-        return UsageQuery(span, wanted, dimensions, size, order_by, credits_only)
 
     def shown(found: Sequence[BreakdownRows]) -> list[tuple[BreakdownRows, CreditUsage | UserUsage]]:
         info.context.loaders.keep_users_of(found)
@@ -144,13 +140,14 @@ def read_breakdowns(
     if isinstance(usages[0], UserUsage):
         asked = usages[0].asked
         users = [one.user_id for one in usages if isinstance(one, UserUsage)]
-        question = query(asked.span, asked.filter)
+        question = UsageQuery(asked.span, asked.filter, dimensions, size, order_by)
         if template is None:
             return Ask(_usage_of_users, question, users, shown)
         return Ask(_written_usage_of_users, (question, template), users, shown)
     whole = [one for one in usages if isinstance(one, CreditUsage)]
     cells, shape = _alike([one.cell for one in whole])
-    return Ask(_breakdowns, (query(whole[0].span, whole[0].filter), shape), cells, shown)
+    query = UsageQuery(whole[0].span, whole[0].filter, dimensions, size, order_by, wants_credits_only(info))
+    return Ask(_breakdowns, (query, shape), cells, shown)
 
 
 def _usage_of_users(context: Context, query: UsageQuery, users: Sequence[UUID | str]) -> UsageLookup:

@@ -57,9 +57,9 @@ class Charging:
 
     def look_in(self, principal: Principal) -> None:
         """Raise RefusedError for a caller whose bucket is full: nothing is looked at for them."""
-        charge = self._buckets.charge(_key(principal), 0, at=self._clock())
-        if charge.remaining < 1:
-            raise _rate_limited(charge, cost=1, retry_after=1)
+        key, at = _key(principal), self._clock()
+        if self._buckets.is_full(key, at=at):
+            raise _rate_limited(self._buckets.charge(key, 0, at=at), cost=1, retry_after=1)
 
     def charge_refused(self, principal: Principal) -> None:
         """Charge for a request that was refused before it could cost anything else."""

@@ -50,7 +50,7 @@ class View:
         if view is None:
             view = cls.of(database, caller.principal)
             if caller.as_of is not None and view.permitted.user_id is not None:
-                view = replace(view, own=OwnAccount(view.reader, view.permitted, view.permitted.user_id))
+                view = replace(view, own=OwnAccount(view.permitted, view.permitted.user_id))
             caller.kept[View] = view
         return view
 

@@ -3,12 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from creditdesk.credits.errors import CreditError
 from creditdesk.graphql.enums import ErrorCode
+
+MOST_REMEMBERED = 256
+LONGEST_REMEMBERED = 4_096
+"""Bytes of a body; what is made of it takes several times as much."""
 
 _ESCAPED_NUL = re.compile(r"\\u(0000|\{0+\})")
 
@@ -34,7 +39,7 @@ class RefusedError(CreditError):
 
 @dataclass(frozen=True, slots=True)
 class GraphQLRequest:
-    """A document, by its text or by its id, and what is to be done with it."""
+    """A document, by its text or by its id, and what is to be done with it. It is shared: nobody changes it."""
 
     query: str | None
     variables: Mapping[str, Any] | None = None
@@ -49,12 +54,19 @@ def malformed(message: str, status: int = 400) -> RefusedError:
 
 
 def request_of_json(body: bytes) -> GraphQLRequest:
-    """Return the request that a body of JSON holds, or raise RefusedError."""
+    """Return the request that a body of JSON holds, or raise RefusedError: the same for all who send the same."""
+    return _remembered_request(body) if len(body) <= LONGEST_REMEMBERED else _read_request(body)
+
+
+def _read_request(body: bytes) -> GraphQLRequest:
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise malformed("The body is not JSON.") from error
     return request_of(data, written=body)
+
+
+_remembered_request = lru_cache(MOST_REMEMBERED)(_read_request)
 
 
 def request_of_parameters(parameters: Sequence[tuple[str, str]]) -> GraphQLRequest:

@@ -62,7 +62,8 @@ class _Reads:
 
     async def users(self, ids: list[UUID]) -> list[people.User | None]:
         if (own := self._own_account(ids)) is not None:
-            return [await own.user()]
+            known = own.known_user(self._permitted.user_id)
+            return [known] if known is not None else await self._conn.look_up([own.user()])
         found = await people.users_by_id(self._conn, self._permitted, ids)
         return [found.get(id_) for id_ in ids]
 

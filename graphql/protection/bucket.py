@@ -46,6 +46,10 @@ class Buckets(Generic[Key]):
         fits = level + cost <= self.capacity
         return self._kept(key, level + cost if fits else level, cost, at=at, is_granted=fits)
 
+    def is_full(self, key: Key, *, at: float) -> bool:
+        """Tell whether nothing fits into a bucket, without using it."""
+        return key in self._levels and self.capacity - self._level(key, at) < 1
+
     def spend(self, key: Key, cost: int, *, at: float) -> None:
         """Put in what has been spent already, up to the brim."""
         level = min(self.capacity, self._level(key, at) + cost)
