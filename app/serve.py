@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from creditdesk.app.database import running_database
 from creditdesk.app.failures import CommandFailed
+from creditdesk.app.listening import BACKLOG, listening, url_of
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.settings import Settings, handed_down
 from creditdesk.app.sockets import HttpProtocol, WebSocketProtocol
@@ -25,7 +25,6 @@ from creditdesk.db.connections import Database
 from creditdesk.db.readiness import check_schema
 
 APP = "creditdesk.app.main:app_from_environment"
-BACKLOG = 2048
 PATIENCE_SECONDS = 5
 _FAILED = "The server could not start: its log says why."
 
@@ -50,8 +49,8 @@ def serve(settings: Settings) -> None:
     with running_database(settings, today=datetime.now(UTC).date()) as database:
         asyncio.run(_check(database.dsn))
         chosen = settings.model_copy(update={"database_url": SecretStr(database.dsn)})
-        with _listening(settings) as listener, _metrics_directory(settings) as shared, handed_down(chosen, **shared):
-            _log.info("listening", extra={"fields": {"url": _url(listener), "workers": settings.workers}})
+        with listening(settings) as listener, _metrics_directory(settings) as shared, handed_down(chosen, **shared):
+            _log.info("listening", extra={"fields": {"url": url_of(listener), "workers": settings.workers}})
             _serve_with_uvicorn(settings, listener)
 
 
@@ -63,26 +62,6 @@ async def _check(dsn: str) -> None:
         await check_schema(database)
     finally:
         await database.close()
-
-
-@contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    """Bind here, and not in uvicorn: the port may be chosen by the system, and a refusal names the setting."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        place = f"{settings.host}:{settings.port}"
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror  # a host name's errors are negative
-        raise CommandFailed(f"CREDITDESK_HOST, CREDITDESK_PORT: cannot listen on {place}: {reason}.") from None
-    with listener:
-        yield listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager
