@@ -13,6 +13,12 @@ from typing import Generic, TypeVar
 
 LONGEST_PAUSE_SECONDS = 0.01
 
+_LULL_SECONDS = 0.001
+"""If nobody comes for so long, those who were coming have come."""
+
+_FORGETTING = 0.9
+"""How much of a long round still counts after each that was shorter."""
+
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
@@ -46,11 +52,11 @@ class Gatherer(Generic[Asked, Answer]):
         return await future
 
     async def _run(self) -> None:
-        pause, answered = 0.0, 0
+        longest, answered = 0.0, 0
         try:
             while True:
                 if answered > 1:
-                    await self._pause(answered, pause)
+                    await self._pause(answered, min(longest, LONGEST_PAUSE_SECONDS))
                 if not self._waiting:
                     break
                 together, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
@@ -58,17 +64,26 @@ class Gatherer(Generic[Asked, Answer]):
                 together = [one for one in together if not one[1].done()]
                 begun, answered = monotonic(), len(together)
                 await self._round(together)
-                pause = min(monotonic() - begun, LONGEST_PAUSE_SECONDS)
+                longest = max(monotonic() - begun, _FORGETTING * longest)
         finally:
             self._rounds = None
 
     async def _pause(self, answered: int, seconds: float) -> None:
-        """Wait until as many are waiting as were, and as were answered in the round before; but not for long."""
+        """Wait until as many are waiting as were, and as were answered in the round before.
+
+        Not for longer than rounds have lately taken, unless they are still coming: a small round takes little time, and
+        would leave the next one none to become larger again.
+        """
         self._expected = min(len(self._waiting) + answered, self._largest)
         self._enough.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._enough.wait()
+        until, are_coming = monotonic() + LONGEST_PAUSE_SECONDS, True
+        while are_coming and not self._enough.is_set():
+            there = len(self._waiting)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._enough.wait()
+            are_coming = len(self._waiting) > there and monotonic() < until
+            seconds = min(seconds, _LULL_SECONDS)
         self._expected = 0
 
     async def _round(self, together: list[tuple[Asked, "asyncio.Future[Answer]"]]) -> None:
