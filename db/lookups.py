@@ -27,3 +27,13 @@ def lookup(found: Callable[[Sequence[list[Row]]], Found], /, *statements: str, *
 def found_of(lookup: Lookup[Found], make: Callable[[Found], Other]) -> Lookup[Other]:
     """State the same reads, of which something else is made."""
     return Lookup(lookup.statements, lookup.parameters, lambda rows: make(lookup.found(rows)))
+
+
+def along(first: Lookup[Other], then: Lookup[Found]) -> Lookup[tuple[Other, Found]]:
+    """State two reads as one, which takes one message. What both are given by the same name is the same."""
+    count = len(first.statements)
+    return Lookup(
+        first.statements + then.statements,
+        {**first.parameters, **then.parameters},
+        lambda rows: (first.found(rows[:count]), then.found(rows[count:])),
+    )

@@ -20,6 +20,8 @@ from support.world import World, world_of
 
 DENIED: list[tuple[str, str]] = []
 OWN = "{ viewer { user { displayName budget { used held } } } }"
+SERIES = """{ viewer { workspace { usage(range: {preset: LAST_30_DAYS}) {
+  series(interval: DAY) { points { credits } } } } } }"""
 REFUSED = """{ authorize(input: {
   source: "s", id: "1", user: {email: "mo@example.com"}, product: "chat", model: "large", amount: "1"
 }) { __typename } }"""
@@ -77,6 +79,22 @@ def test_a_known_caller_is_asked_about_in_the_message_that_reads_for_them(
     monkeypatch.setattr(rounds, "_send", noted)
     asked(world, token, OWN)
     assert messages == [["controls_version", "balances"]]
+
+
+def test_they_are_asked_about_in_the_same_message_where_that_is_a_long_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = token_of(world, new_subject(world, new_user(world)), "owner", issued=now_seconds() - 5)
+    asked(world, token, SERIES)
+    send, messages = world.database._sent, []  # noqa: SLF001 - what long messages are sent by, past the rounds
+
+    async def noted(readings: Sequence[Reading]) -> list[Found]:
+        messages.append([statement.name for reading in readings for statement, _ in reading.calls])
+        return await send(readings)
+
+    monkeypatch.setattr(world.database, "_sent", noted)
+    asked(world, token, SERIES)
+    assert messages == [["controls_version", "usage_series_of_credits"]]
 
 
 @pytest.mark.parametrize(
