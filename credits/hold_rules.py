@@ -1,12 +1,12 @@
 """Holds: what is asked, what is answered, how long one lasts, and what makes two requests the same."""
 
-import hashlib
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from creditdesk.credits.errors import CreditError, ErrorCode
 from creditdesk.credits.event_rules import MAX_CREDITS, MAX_MICRO_MINUTES, MAX_TOKENS, UserBy, check_words
@@ -149,10 +149,15 @@ def _named(measured: Measured | None) -> str | None:
 _KEPT, _SET = ~(0xF << 76) & ~(0x3 << 62), 0x8 << 76 | 0x2 << 62
 """Version and variant bits in their places; the rest of an id is its digest's."""
 
+_make, _write, _number = object.__new__, object.__setattr__, int.from_bytes
+
 
 def _digest(text: str) -> UUID:
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
-    return UUID(int=number & _KEPT | _SET)
+    # UUID's own __init__ looks at all the ways to make one, which takes longer than hashing.
+    made = _make(UUID)
+    _write(made, "int", _number(sha256(text.encode()).digest()[:16], "big") & _KEPT | _SET)
+    _write(made, "is_safe", SafeUUID.unknown)
+    return made
 
 
 def check_request(request: HoldRequest) -> None:

@@ -142,9 +142,17 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[ServerConnection]:
+        connection = await self._taken()
         try:
-            async with self._pool.connection() as connection:
+            async with connection:
                 yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+    async def _taken(self) -> ServerConnection:
+        """Take a connection out of the pool, to be put back there."""
+        try:
+            return await self._pool.getconn()
         except (PoolTimeout, PoolClosed) as error:
             raise DatabaseUnavailable(DatabaseUnavailable.__doc__) from error
 
@@ -227,12 +235,15 @@ class Database:
 
     async def _sent(self, readings: Sequence[Reading]) -> list[list[list[Row]]]:
         for attempt in range(self._attempts):
-            async with self._connection() as connection:
-                try:
-                    return await read_in_one_message(connection, readings)
-                except psycopg.OperationalError:
-                    if not connection.broken or attempt + 1 == self._attempts:
-                        raise
+            connection = await self._taken()
+            try:
+                # A message is a transaction of its own: nothing is left to be ended, as a connection's block does.
+                return await read_in_one_message(connection, readings)
+            except psycopg.OperationalError:
+                if not connection.broken or attempt + 1 == self._attempts:
+                    raise
+            finally:
+                await self._pool.putconn(connection)
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
     async def check(self) -> None:
