@@ -26,6 +26,9 @@ from creditdesk.db.readiness import check_schema
 
 APP = "creditdesk.app.main:app_from_environment"
 PATIENCE_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than load balancers keep theirs, which is 60 seconds for most of them, so
+that none of them sends a request over one that is being closed."""
 _FAILED = "The server could not start: its log says why."
 
 _log = logging.getLogger(__name__)
@@ -91,6 +94,7 @@ def _serve_with_uvicorn(settings: Settings, listener: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     if settings.workers > 1:

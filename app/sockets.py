@@ -124,6 +124,55 @@ class JoiningTransport:
             self.transport.write(held[0] if len(held) == 1 else b"".join(held))
 
 
+class IdleConnections:
+    """The connections of a loop that wait for a request: who waits for too long is let go.
+
+    One timer for all, since one that is set after each answer and taken back by each request costs more than parsing
+    that does.
+    """
+
+    __slots__ = ("_is_due", "_loop", "_seconds", "_since")
+
+    _of_loops: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, "IdleConnections"]] = WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._since: dict[HttpProtocol, float] = {}  # the longest idle one first
+        self._is_due = False
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop, seconds: float) -> "IdleConnections":
+        """Return those of a loop, who are let go after so many seconds."""
+        found = cls._of_loops.get(loop)
+        if found is None:
+            found = cls._of_loops[loop] = cls(loop, seconds)
+        return found
+
+    def add(self, connection: "HttpProtocol") -> None:
+        """Take note of a connection that has nothing to do from now on."""
+        self._since[connection] = self._loop.time()
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_later(self._seconds, self._let_go)
+
+    def discard(self, connection: "HttpProtocol") -> None:
+        """Take note that a connection has something to do, or is no more."""
+        self._since.pop(connection, None)
+
+    def _let_go(self) -> None:
+        self._is_due = False
+        latest = self._loop.time() - self._seconds
+        while self._since:
+            connection, since = next(iter(self._since.items()))
+            if since > latest:
+                self._is_due = True
+                self._loop.call_later(since - latest, self._let_go)
+                return
+            del self._since[connection]
+            connection.timeout_keep_alive_handler()
+
+
 class HttpProtocol(HttpToolsProtocol):
     """A connection for requests, of which the answer may be a stream that does not end by itself."""
 
@@ -131,6 +180,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, on a transport that sends answers whole."""
+        self._idle = IdleConnections.of(self.loop, self.timeout_keep_alive)
         self._plain = cast("Transport", transport)
         self._joining = JoiningTransport(self._plain, Outgoing.of(self.loop))
         super().connection_made(cast("Transport", self._joining))
@@ -145,6 +195,25 @@ class HttpProtocol(HttpToolsProtocol):
         """Begin a request."""
         super().on_message_begin()
         self.scope["state"]["connection"] = self
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, as uvicorn's own does; without one, be idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle.add(self)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle.discard(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._idle.discard(self)
+        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """Finish what can be finished."""

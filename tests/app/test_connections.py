@@ -42,12 +42,12 @@ class Sent:
     bytes = 0
 
 
-def talking(talk: Talk, *, take: int | None = None) -> None:
-    """Serve the application with our protocol on uvloop, and talk to it over one connection."""
+def talking(talk: Talk, *, take: int | None = None, keep: float = 75) -> None:
+    """Serve the application with our protocol on uvloop, and talk to it over one connection; `keep` is in seconds."""
 
     async def talked() -> None:
         loop = asyncio.get_running_loop()
-        config = Config(app, log_config=None, lifespan="off")
+        config = Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep)  # type: ignore[arg-type]
         config.load()
         state = ServerState()
         server = await loop.create_server(lambda: HttpProtocol(config, state, {}), "127.0.0.1", 0)
@@ -149,3 +149,24 @@ def test_nonsense_is_answered_and_ended(nonsense: bytes) -> None:
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
 
     talking(talk)
+
+
+def test_a_connection_that_is_idle_for_too_long_is_ended() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(request("/one"))
+        assert await answer(reader) == b"/one"
+        assert await reader.read() == b""
+
+    talking(talk, keep=0.05)
+
+
+def test_a_connection_with_a_request_under_way_is_not_idle() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(request("/one"))
+        assert await answer(reader) == b"/one"
+        writer.write(b"GET /two HTTP/1.1\r\n")  # and the rest comes when others would have been ended
+        await asyncio.sleep(0.3)
+        writer.write(b"host: here\r\n\r\n")
+        assert await answer(reader) == b"/two"
+
+    talking(talk, keep=0.1)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from creditdesk.app.sockets import MOST_BUFFERED_BYTES, JoiningTransport, Outgoing
+from creditdesk.app.sockets import MOST_BUFFERED_BYTES, HttpProtocol, IdleConnections, JoiningTransport, Outgoing
 
 
 class Wire:
@@ -125,3 +125,81 @@ def test_nothing_is_a_part_as_well() -> None:
         transport.write(b"")
 
     assert told(answer) == [b"head"]
+
+
+class Clock:
+    """A loop whose time passes when it is told to, with the timers that were set in it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        self.timers.append((self.now + seconds, call))
+
+    def pass_by(self, seconds: float) -> None:
+        until = self.now + seconds
+        while due := [timer for timer in self.timers if timer[0] <= until]:
+            timer = min(due, key=lambda one: one[0])
+            self.timers.remove(timer)
+            self.now = timer[0]
+            timer[1]()
+        self.now = until
+
+
+class Connection:
+    """A connection that knows when it was let go."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.let_go: list[float] = []
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.let_go.append(self.clock.now)
+
+
+def idling(seconds: float, connections: int) -> tuple[Clock, IdleConnections, list[Connection], list[HttpProtocol]]:
+    clock = Clock()
+    made = [Connection(clock) for _ in range(connections)]
+    return (
+        clock,
+        IdleConnections(cast("asyncio.AbstractEventLoop", clock), seconds),
+        made,
+        cast("list[HttpProtocol]", made),
+    )
+
+
+def test_each_idle_connection_is_let_go_when_its_time_is_over_with_one_timer_for_all() -> None:
+    clock, idle, made, connections = idling(10, 3)
+    for one in connections:
+        idle.add(one)
+        clock.pass_by(2)
+        assert len(clock.timers) == 1
+    clock.pass_by(100)
+    assert [one.let_go for one in made] == [[110], [112], [114]]
+    assert not clock.timers
+
+
+def test_a_connection_that_is_used_is_kept_and_its_time_begins_anew_after_that() -> None:
+    clock, idle, made, connections = idling(10, 2)
+    idle.add(connections[0])
+    clock.pass_by(5)
+    idle.add(connections[1])
+    idle.discard(connections[0])
+    clock.pass_by(7)
+    idle.add(connections[0])
+    clock.pass_by(100)
+    assert [one.let_go for one in made] == [[122], [115]]
+
+
+def test_a_connection_that_is_gone_is_forgotten() -> None:
+    clock, idle, made, connections = idling(10, 1)
+    idle.add(connections[0])
+    idle.discard(connections[0])
+    idle.discard(connections[0])
+    clock.pass_by(100)
+    assert made[0].let_go == []
+    assert not clock.timers
