@@ -187,13 +187,12 @@ async def _result(place: Callable[[object], Awaitable[dict[str, object]]], one: 
 
 def _headers(scope: Scope) -> tuple[str | None, bytes]:
     """Return what authorizes a request, and its content type."""
-    authorization, content_type = None, None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            # Several headers are one list (RFC 9110, section 5.3), and a list of tokens is not one token.
-            authorization = value if authorization is None else authorization + b", " + value
-        elif name == b"content-type" and content_type is None:
-            content_type = value
+    found = dict(scope["headers"])
+    authorization, content_type = found.get(b"authorization"), found.get(b"content-type")
+    if len(found) < len(scope["headers"]):
+        # Several headers are one list (RFC 9110, section 5.3), and a list of tokens is not one token.
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        authorization = b", ".join(given) if given else None
     stated = _JSON if content_type is None else content_type
     return authorization.decode("latin-1") if authorization else None, stated
 

@@ -108,8 +108,8 @@ def error_response(
 
 
 def _incoming_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == _REQUEST_ID:
-            given = value.decode("latin-1")
-            return given if _SANE_ID.fullmatch(given) else None
-    return None
+    value = dict(scope["headers"]).get(_REQUEST_ID)
+    if value is None:
+        return None
+    given: str = value.decode("latin-1")
+    return given if _SANE_ID.fullmatch(given) else None

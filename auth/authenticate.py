@@ -21,6 +21,8 @@ from creditdesk.credits.gathering import Gatherer
 from creditdesk.credits.permitted import Actor
 from creditdesk.db.connections import Database
 
+_BEARER = "Bearer "
+
 _STEPS = 2
 """Whoever comes first is made a user, and then put into groups."""
 
@@ -85,6 +87,9 @@ class Authenticator:
 
     def recalled(self, authorization: str | None) -> VerifiedToken | None:
         """Return the token of this header if it was verified before; None where that has to be found out."""
+        if authorization is not None and authorization.startswith(_BEARER):
+            # What is not just the scheme and a token was never remembered, and is looked at by whoever verifies it.
+            return self._verifier.recall(authorization[len(_BEARER) :])
         return self._verifier.recall(bearer_token(authorization))
 
     async def verified(self, authorization: str | None) -> VerifiedToken:
