@@ -74,16 +74,15 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> VerifiedToken:
         """Return the token if it is genuine, ours and in time, or raise `Unauthenticated` or `IssuerUnavailable`."""
-        recalled = self.recall(token)
+        digest = _digest_of(token)
+        if digest is None:
+            raise Unauthenticated("the token is too large or not ASCII")
+        recalled = self._recalled(digest)
         if recalled is not None:
             return recalled
-        if len(token) > MOST_TOKEN_BYTES or not token.isascii():
-            raise Unauthenticated("the token is too large or not ASCII")
-        encoded = token.encode("ascii")
-        digest = hashlib.sha256(encoded).digest()
         remembered = self._remembered.pop(digest, None)
         if remembered is None or not await self._still_holds(remembered):
-            remembered = await self._verified(encoded)
+            remembered = await self._verified(token.encode("ascii"))
         self._remembered[digest] = remembered
         while len(self._remembered) > MOST_REMEMBERED:
             self._remembered.popitem(last=False)
@@ -91,9 +90,10 @@ class TokenVerifier:
 
     def recall(self, token: str) -> VerifiedToken | None:
         """Return a token that was verified before and still holds for sure; None where that has to be found out."""
-        if len(token) > MOST_TOKEN_BYTES or not token.isascii():
-            return None
-        digest = hashlib.sha256(token.encode("ascii")).digest()
+        digest = _digest_of(token)
+        return None if digest is None else self._recalled(digest)
+
+    def _recalled(self, digest: bytes) -> VerifiedToken | None:
         remembered = self._remembered.get(digest)
         if remembered is None or not self._holds(remembered):
             return None
@@ -224,6 +224,13 @@ class _Rules:
         if self._groups is None or not isinstance(subject, str):
             raise GroupsOverage
         return {**claims, "groups": await self._groups.groups_of(subject)}
+
+
+def _digest_of(token: str) -> bytes | None:
+    """Return what a token is remembered by; None for what cannot be one."""
+    if len(token) > MOST_TOKEN_BYTES or not token.isascii():
+        return None
+    return hashlib.sha256(token.encode("ascii")).digest()
 
 
 _SIZES = jws.JWSRegistry(algorithms=[], strict_check_header=False)
