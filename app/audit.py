@@ -14,7 +14,8 @@ from creditdesk.app.settings import Settings
 from creditdesk.credits.audit_chain import GENESIS, Chain, Fault
 from creditdesk.credits.audit_proof import AuditProof, chained_entries, proof_of, span_of
 from creditdesk.credits.directory import Workspace, workspace_by_slug
-from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Connection, Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 _TIMEOUT_SECONDS = 3600
 _OFF = 4

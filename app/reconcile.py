@@ -10,7 +10,8 @@ from creditdesk.app.settings import Settings
 from creditdesk.credits.amounts import format_credits
 from creditdesk.credits.directory import workspace_by_slug
 from creditdesk.credits.reconcile import Reconciliation, reconcile
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 _TIMEOUT_SECONDS = 3600
 

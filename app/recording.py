@@ -7,8 +7,9 @@ from uuid import UUID
 
 from creditdesk.credits.event_rules import UsageEvent
 from creditdesk.credits.usage_events import Recorded, record_usage
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseUnavailable, StatementTimeout
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt: a restart of PostgreSQL takes less than their sum."""

@@ -38,10 +38,11 @@ from creditdesk.credits.periods import Cadence
 from creditdesk.credits.permitted import Actor
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
 from creditdesk.db.embedded_binaries import binaries
 from creditdesk.db.embedded_home import data_of
 from creditdesk.db.migrate import migrate
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from hold_report import BARE, CONNECTIONS, PROCESSES, USERS, Round, report
 from hold_watch import Watched
 from pages import put_section

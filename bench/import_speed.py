@@ -27,8 +27,9 @@ from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.usage_events import MAX_BATCH, record_usage
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
 from creditdesk.db.migrate import migrate
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from pages import put_section
 
 USERS, GROUPS, EVENTS_A_DAY = 5000, 10, 27_000

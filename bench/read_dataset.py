@@ -33,7 +33,8 @@ from creditdesk.credits.limit_rules import NewLimit, write_limit
 from creditdesk.credits.limits import Limited, LimitKind, LimitScope, Shape
 from creditdesk.credits.periods import Cadence
 from creditdesk.credits.permitted import Actor
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 WORKSPACES, GROUPS, DAYS = 10, 50, 365
 LARGEST, OTHERS = 5000, 555

@@ -29,7 +29,8 @@ from creditdesk.app.database import NAME
 from creditdesk.credits.reconcile import reconcile
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import SERVER
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from pages import put_section
 
 DIRECTORY = Path("/tmp/creditdesk-growth")  # noqa: S108 - short, for a socket's path, and kept between steps

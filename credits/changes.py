@@ -7,7 +7,8 @@ from enum import Enum
 from typing import NamedTuple
 from uuid import UUID
 
-from creditdesk.db.connections import Connection, Database, DatabaseRole, Row, RowScope
+from creditdesk.db.connections import Connection, Database, Row
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 KEPT = timedelta(minutes=15)
 """How long changes stay in the outbox."""

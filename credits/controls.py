@@ -26,8 +26,9 @@ from creditdesk.credits.limits import (
 )
 from creditdesk.credits.periods import BillingAnchor, Cadence, Period, period_of
 from creditdesk.credits.pricing import UnknownModel
-from creditdesk.db.connections import Connection, Database, DatabaseRole, Row, RowScope
+from creditdesk.db.connections import Connection, Database, Row
 from creditdesk.db.lookups import Lookup, lookup
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 from creditdesk.credits.errors import InvalidInputError
-from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Connection, Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 
 class UserKind(Enum):

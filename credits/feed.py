@@ -15,9 +15,10 @@ from uuid import UUID, uuid4
 
 from creditdesk.credits.changes import Change, Topic, news_since, snapshot_now, tell_of_changes
 from creditdesk.db.background import end
-from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Connection, Database
 from creditdesk.db.errors import DatabaseError
 from creditdesk.db.listening import heard
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 MOMENT_SECONDS = 0.05
 """Changes of a moment are read, and told to others, together."""

@@ -14,8 +14,9 @@ from creditdesk.credits.gathering import Gatherer
 from creditdesk.credits.hold_ending import hold_by_id, release_holds, settle_holds
 from creditdesk.credits.hold_placing import HoldPlacer, RulesChanged
 from creditdesk.credits.hold_rules import Hold, HoldError, HoldRequest, Settlement
-from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Connection, Database
 from creditdesk.db.errors import DatabaseUnavailable
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 MOST_WORKSPACES = 100
 """How many workspaces' rules are kept in memory; beyond that, those that nobody is waiting for are forgotten."""

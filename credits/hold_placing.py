@@ -35,7 +35,8 @@ from creditdesk.credits.hold_rules import (
 )
 from creditdesk.credits.pricing import Price, RateCard, price
 from creditdesk.credits.rates import load_rate_card
-from creditdesk.db.connections import Database, DatabaseRole, Row, RowScope
+from creditdesk.db.connections import Database, Row
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 _NOBODY = UUID(int=0)
 

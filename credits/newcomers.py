@@ -22,7 +22,8 @@ from creditdesk.credits.directory_changes import (
 from creditdesk.credits.event_rules import UserBy
 from creditdesk.credits.group_changes import left
 from creditdesk.credits.permitted import Actor, Authority
-from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Connection, Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 
 @dataclass(frozen=True, slots=True)

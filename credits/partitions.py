@@ -2,7 +2,8 @@
 
 from datetime import date, timedelta
 
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 DAYS_AHEAD = 93
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from creditdesk.db.connections import DatabaseRole, RowScope
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Connection, Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import Enum
-from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -29,46 +27,9 @@ from creditdesk.db.messages import (
     reading_of,
 )
 from creditdesk.db.rounds import Rounds
+from creditdesk.db.scopes import NAMES, RowScope, context_of
 
 Row = tuple[Any, ...]
-
-
-class DatabaseRole(Enum):
-    """The two roles that statements run as; each has its own row-level policies."""
-
-    ADMINISTRATOR = "creditdesk_administrator"
-    MEMBER = "creditdesk_member"
-
-
-_NAMES = {role: role.name.lower() for role in DatabaseRole}
-
-
-@dataclass(frozen=True, slots=True)
-class RowScope:
-    """The role and context of row-level security. Without a workspace id no row is seen.
-
-    `workspace_slug` opens one row of `workspace`, by its slug: what a sign-in needs before it knows the id.
-    """
-
-    role: DatabaseRole
-    workspace_id: UUID | None
-    user_id: UUID | None = None
-    workspace_slug: str | None = None
-
-    def settings(self) -> list[sql.Composed]:
-        """Return the `SET LOCAL` statements: `set_config` would not reach a distributed database's workers.
-
-        What is not known is set to nothing, so that it is not what another context of the same transaction has set.
-        """
-        settings = {
-            "app.workspace_id": self.workspace_id,
-            "app.user_id": self.user_id,
-            "app.workspace_slug": self.workspace_slug,
-        }
-        return [sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.role.value))] + [
-            sql.SQL("SET LOCAL {} = {}").format(sql.SQL(name), sql.Literal("" if value is None else str(value)))
-            for name, value in settings.items()
-        ]
 
 
 class Connection(Protocol):
@@ -162,7 +123,7 @@ class Database:
         Meant for reads. What changes something must be safe to be run twice: where the connection breaks in the middle,
         the statement is sent again on another.
         """
-        return _Reader(self, scope, _context_of(scope))
+        return _Reader(self, scope, context_of(scope))
 
     @asynccontextmanager
     async def transaction(self, scope: RowScope) -> AsyncIterator[Connection]:
@@ -209,7 +170,7 @@ class Database:
         Role, context and queries travel in one string, which is its own transaction. Short reads share it, also with
         those of whoever reads at the same time; where any is long, each has its own.
         """
-        readings = [reading_of(_NAMES[scope.role], context, calls) for calls in asked]
+        readings = [reading_of(NAMES[scope.role], context, calls) for calls in asked]
         if len(readings) == 1:
             return [await self._found(scope, readings[0])]
         if all(reading.is_short for reading in readings):
@@ -260,11 +221,6 @@ class Database:
         if row is None or row[0]:
             message = "The server's database role owns tables or bypasses row-level security. Use creditdesk_server."
             raise DatabaseError(message)
-
-
-@lru_cache(maxsize=10_000)
-def _context_of(scope: RowScope) -> Context:
-    return tuple([setting.as_string(None) for setting in scope.settings()])
 
 
 @dataclass(frozen=True, slots=True)

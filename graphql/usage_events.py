@@ -10,7 +10,7 @@ from creditdesk.credits import usage_events
 from creditdesk.credits.amounts import Credits
 from creditdesk.credits.errors import BatchSizeError, CreditError
 from creditdesk.credits.event_rules import UsageEvent
-from creditdesk.db.connections import DatabaseRole, RowScope
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.graphql.context import Info
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.errors import InvalidInput

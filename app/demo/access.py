@@ -8,7 +8,8 @@ from creditdesk.credits.audit import AuditAction
 from creditdesk.credits.audit_trail import AuditFilter, audit_count
 from creditdesk.credits.newcomers import note_denial, note_sign_in
 from creditdesk.credits.permitted import Actor
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 _EARLIER = timedelta(minutes=90)
 

@@ -26,7 +26,8 @@ from creditdesk.app.recording import record_batch
 from creditdesk.credits import directory
 from creditdesk.credits.event_rules import UsageEvent
 from creditdesk.credits.usage_events import MAX_BATCH
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 _SMALLER = 27
 """How many times fewer events the small workspace has."""

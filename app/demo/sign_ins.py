@@ -14,7 +14,8 @@ from creditdesk.app.demo.signing_keys import SigningKeys
 from creditdesk.app.sign_in import CALLBACK
 from creditdesk.auth.sealing import KEY_BYTES
 from creditdesk.credits.directory import Identity, put_identities
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 
 AUDIENCE = "creditdesk"
 TOKEN_LIFETIME = timedelta(hours=12)

@@ -15,7 +15,8 @@ from creditdesk.credits.limit_rules import NewLimit, write_limits
 from creditdesk.credits.limits import UNLIMITED, Enforcement, Limited, LimitKind, LimitScope, Shape
 from creditdesk.credits.periods import Cadence, period_of
 from creditdesk.credits.permitted import Actor
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from support.databases import FreshDatabase
 from support.world import (
     ACME,

@@ -7,7 +7,7 @@ import pytest
 from creditdesk.credits.amounts import format_credits, parse_credits
 from creditdesk.credits.directory import NewGroup, NewUser, UserKind, put_groups, put_users
 from creditdesk.credits.event_rules import UsageEvent, UserBy
-from creditdesk.db.connections import DatabaseRole, RowScope
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from support.databases import FreshDatabase
 from support.world import ACME, ALL_DAYS, NOW, USES, World, id_of, record, shown_id, user_id, workspace_id, world_of
 

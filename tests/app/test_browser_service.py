@@ -16,7 +16,8 @@ import pytest
 
 from creditdesk.app.demo.issuer import DemoClient, DemoIssuer
 from creditdesk.credits.directory import Identity, put_identities
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from support.browsers import CLIENT_ID, CLIENT_SECRET, CSRF, VIEWER, asked_of, persons
 from support.databases import FreshDatabase
 from support.issuers import AUDIENCE

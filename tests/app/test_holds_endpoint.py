@@ -31,7 +31,8 @@ from creditdesk.credits.controls import changing_controls
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.credits.hold_rules import hold_id
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.graphql.ids import decode_id, decode_id_of
 from support.databases import FreshDatabase
 from support.gateways import Answer, Gateway, request_of

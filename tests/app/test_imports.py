@@ -32,7 +32,8 @@ from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.permitted import Actor
 from creditdesk.credits.pricing import Meter, NewRate
 from creditdesk.credits.rates import put_rates
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from support.databases import FreshDatabase
 from support.processes import COMMAND, clean_environment, creditdesk, wait_until
 

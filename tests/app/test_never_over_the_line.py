@@ -35,8 +35,9 @@ from creditdesk.credits.directory import (
 from creditdesk.credits.reconcile import Difference, reconcile
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
 from creditdesk.db.migrate import migrate
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.graphql.ids import encode_id
 from support.gateways import Answer, Gateway
 from support.issuers import AUDIENCE

@@ -12,7 +12,7 @@ import pytest
 
 from creditdesk.auth.session_cookies import shown_session
 from creditdesk.credits.sessions import end_sessions_of, remove_expired_sessions
-from creditdesk.db.connections import DatabaseRole, RowScope
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from support.browsers import COOKIE, CSRF, Browser, House, house_of
 from support.databases import FreshDatabase
 from support.world import shown_id, user_id, workspace_id

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from creditdesk.credits.reconcile import ROLLUPS
-from creditdesk.db.connections import DatabaseRole
+from creditdesk.db.scopes import DatabaseRole
 from creditdesk.db.statements import AS_IT_SEES_FIT, Statement, all_statements
 from support.databases import FreshDatabase
 from support.repository import FLOORS, calls, texts

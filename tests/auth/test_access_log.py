@@ -18,7 +18,8 @@ from creditdesk.auth.authenticate import Authenticator
 from creditdesk.auth.callers import Callers
 from creditdesk.credits.audit_proof import proof_of
 from creditdesk.credits.hold_desk import HoldDesk
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.endpoint import GraphQLEndpoint
 from creditdesk.graphql.prepared import Documents

@@ -8,9 +8,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from creditdesk.db.connections import DatabaseRole, RowScope
 from creditdesk.db.messages import MOST_CHARACTERS, Reading, Row, reading_of
 from creditdesk.db.rounds import MOST_AT_ONCE, Found, Rounds
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.db.statements import all_statements
 from support.databases import FreshDatabase
 from support.world import World, user_id, workspace_id, world_of

@@ -12,7 +12,7 @@ from creditdesk.credits.limit_rules import NewLimit, write_limits
 from creditdesk.credits.limits import Limited, LimitKind, LimitScope, Shape
 from creditdesk.credits.periods import Cadence
 from creditdesk.credits.permitted import Actor
-from creditdesk.db.connections import DatabaseRole, RowScope
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.graphql.ids import decode_id
 from creditdesk.graphql.schema import schema
 from support.documents import MaximalDocument, composite_types, leading_to_nodes

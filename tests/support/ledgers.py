@@ -15,7 +15,8 @@ from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.reconcile import Reconciliation, reconcile
 from creditdesk.credits.usage_events import Recorded, record_usage
-from creditdesk.db.connections import Connection, Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Connection, Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from support.databases import FreshDatabase
 
 NOW = datetime(2026, 6, 20, 10, tzinfo=UTC)

@@ -25,7 +25,8 @@ from creditdesk.credits.directory import (
     put_users,
     put_workspace,
 )
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.graphql.ids import encode_id
 from support.issuers import AUDIENCE
 from support.ledgers import NOW

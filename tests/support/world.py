@@ -47,7 +47,8 @@ from creditdesk.credits.request_rules import Approval, Ask, Duration, DurationKi
 from creditdesk.credits.requests import approve_request, cancel_request, request_credits
 from creditdesk.credits.sessions import NewSession, SessionKey, start_session
 from creditdesk.credits.usage_events import MAX_BATCH, record_usage
-from creditdesk.db.connections import Database, DatabaseRole, RowScope
+from creditdesk.db.connections import Database
+from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.batched_reads import BATCHES
 from creditdesk.graphql.charging import Charging
