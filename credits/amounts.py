@@ -25,11 +25,12 @@ def parse_credits(text: str) -> Credits:
 
 def format_credits(amount: int) -> str:
     """Return the shortest decimal string of an amount in micro-credits: `12500000` is `"12.5"`."""
-    if amount < 0:
-        return f"-{format_credits(-amount)}"
-    # A big answer has thousands of amounts, a third of them nothing: cutting digits takes half as long as dividing.
-    if not amount:
-        return "0"
-    digits = str(amount) if amount >= MICRO else str(amount).zfill(_DECIMALS + 1)
+    # A big answer has thousands of amounts: cutting digits takes half as long as dividing.
+    if amount >= MICRO:
+        digits = str(amount)
+    elif amount > 0:
+        digits = str(amount).zfill(_DECIMALS + 1)
+    else:
+        return f"-{format_credits(-amount)}" if amount else "0"
     whole, fraction = digits[:-_DECIMALS], digits[-_DECIMALS:].rstrip("0")
     return f"{whole}.{fraction}" if fraction else whole

@@ -1,6 +1,7 @@
 """Usage as series of points in time: hours, days, weeks or months of the workspace's zone."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -132,18 +133,21 @@ def _is_of_credits_of_workspace(cells: Sequence[Cell], query: UsageQuery, interv
 def _series_of_lists(starts: Starts, query: UsageQuery, rows: Sequence[list[Row]]) -> list[list[SeriesRows]]:
     """Return the one cell's series, whose points are lists."""
 
-    def points(lists: Sequence[tuple[list[date], list[int]]]) -> list[tuple[Any, ...]]:
-        credits_in: dict[object, int] = {bucket: 0 for bucket, _ in starts}
-        for buckets, amounts in lists:
-            for bucket, amount in zip(buckets, amounts, strict=True):
-                credits_in[bucket] += amount
-        return [(start, credits_in[bucket], 0, 0, 0, 0) for bucket, start in starts]
+    def points(credits_in: Mapping[object, int]) -> list[tuple[Any, ...]]:
+        return [(start, credits_in.get(bucket, 0), 0, 0, 0, 0) for bucket, start in starts]
 
     first, rest = rows[0][: query.first], rows[0][query.first :]
-    found = [SeriesRows(Key(product=row[0], model=row[1]), points([row[2:]])) for row in first]
+    found = [
+        SeriesRows(Key(product=product, model=model), points(dict(zip(buckets, amounts, strict=True))))
+        for product, model, buckets, amounts in first
+    ]
     if rest:
-        found.append(SeriesRows(None, points([row[2:] for row in rest])))
-    return [found if query.by or found else [SeriesRows(Key(), points([]))]]
+        together: Counter[object] = Counter()
+        for *_, buckets, amounts in rest:
+            for bucket, amount in zip(buckets, amounts, strict=True):
+                together[bucket] += amount
+        found.append(SeriesRows(None, points(together)))
+    return [found if query.by or found else [SeriesRows(Key(), points({}))]]
 
 
 def _series_of_rows(starts: Starts, query: UsageQuery, cells: int, rows: Sequence[list[Row]]) -> list[list[SeriesRows]]:

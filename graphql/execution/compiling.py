@@ -1,7 +1,7 @@
 """Making a plan: from a valid document to branches, and functions that reach for them and write the answer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -28,26 +28,11 @@ from strawberry.types.field import StrawberryField
 from creditdesk.graphql.execution.arguments import STRAWBERRY, call_of
 from creditdesk.graphql.execution.collecting import Collector, fragments_of
 from creditdesk.graphql.execution.covering import is_lean, template_of
-from creditdesk.graphql.execution.leaves import leaf_written
+from creditdesk.graphql.execution.generated import Lines, Made, flattened
+from creditdesk.graphql.execution.leaves import leaf_inline, leaf_written
 from creditdesk.graphql.execution.plans import Batch, Batches, Branch, Call, DeclinedError, Plan, Shape, Written
 
 _Selections = tuple[SelectionSetNode | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """The name of a generated writer, and of the reach for the branches beneath, if there are any."""
-
-    write: str
-    reach: str | None
-
-
-@dataclass(slots=True)
-class _Lines:
-    """What a field comes to in its object's writer, which leaves its text in a variable, and in its reach."""
-
-    write: list[str]
-    reach: list[str]
 
 
 def compile_plan(
@@ -94,7 +79,7 @@ class _Compiler:
         self._source: list[str] = []
         self._functions = 0
         self._names: dict[str, Any] = {}
-        self._made: dict[tuple[object, ...], _Made] = {}
+        self._made: dict[tuple[object, ...], Made] = {}
         self._dispatched: dict[str, dict[type, str]] = {}
         self._branches: list[Branch | None] = []
         self._reaches: dict[int, str] = {}
@@ -116,7 +101,7 @@ class _Compiler:
         reach = names[made.reach] if made.reach else None
         return Plan(operation, reach, names[made.write], tuple(self._beneath), branches, tuple(self._calls), source)
 
-    def _object(self, type_: GraphQLObjectType, selections: _Selections, shape: Shape | None) -> _Made:
+    def _object(self, type_: GraphQLObjectType, selections: _Selections, shape: Shape | None) -> Made:
         """Generate the functions for objects of a type."""
         key = (type_.name, id(shape), *map(id, selections))
         if key in self._made:
@@ -132,9 +117,12 @@ class _Compiler:
             lines = self._field(type_, nodes, value, shape)
             body += lines.write
             reaching += lines.reach
-            parts.append(f'"{answer_key}":{{{value}}}')
-        write = self._function("w", "s", [*body, f"return f'{{{{{','.join(parts)}}}}}'"])
-        made = _Made(write, self._function("r", "ss", reaching) if reaching else None)
+            parts.append(f'"{answer_key}":{lines.text}')
+        text = f"f'{{{{{','.join(parts)}}}}}'"
+        write = self._function("w", "s", [*body, f"return {text}"])
+        reach = self._function("r", "ss", reaching) if reaching else None
+        reads_inline = not body and any("{" in part for part in parts)
+        made = Made(write, reach, text if reads_inline else None)
         if made.reach is None:
             # What branches read comes back in order, so those of one place are not those of another.
             self._made[key] = made
@@ -149,7 +137,7 @@ class _Compiler:
         self._source += [f"def {name}({argument}, run):", *(f"    {line}" for line in body)]
         return name
 
-    def _field(self, parent: GraphQLObjectType, nodes: Sequence[FieldNode], value: str, shape: Shape | None) -> _Lines:
+    def _field(self, parent: GraphQLObjectType, nodes: Sequence[FieldNode], value: str, shape: Shape | None) -> Lines:
         name = nodes[0].name.value
         if name.startswith("__") or name not in parent.fields:
             raise DeclinedError
@@ -174,11 +162,14 @@ class _Compiler:
 
     def _attribute(
         self, value: str, expression: str, type_: GraphQLOutputType, selections: _Selections, shape: Shape | None
-    ) -> _Lines:
+    ) -> Lines:
         """Return the lines for what an object has at hand."""
+        inline = leaf_inline(expression, type_, self._names)
+        if inline is not None:
+            return Lines([], [], inline)
         lines, reach = self._completed(value, type_, selections, shape)
-        reaching = [f"{reach}({_flattened(type_, f'[{expression} for s in ss]')}, run)"] if reach else []
-        return _Lines([f"{value} = {expression}", *lines], reaching)
+        reaching = [f"{reach}({flattened(type_, f'[{expression} for s in ss]')}, run)"] if reach else []
+        return Lines([f"{value} = {expression}", *lines], reaching, f"{{{value}}}")
 
     def _lean_attribute(
         self,
@@ -186,18 +177,18 @@ class _Compiler:
         read: str | tuple[str, Shape] | Written,
         type_: GraphQLOutputType,
         selections: _Selections,
-    ) -> _Lines:
+    ) -> Lines:
         """Return the lines for what a lean object has at hand, which may be JSON already."""
         if isinstance(read, Written):
             lines = self._lean_attribute(value, read.objects, type_, selections)
             unless = [f"if {value} is None:", *(f"    {line}" for line in lines.write)]
-            return _Lines([f"{value} = {read.text}", *unless], lines.reach)
+            return Lines([f"{value} = {read.text}", *unless], lines.reach, lines.text)
         expression, inner = read if isinstance(read, tuple) else (read, None)
         return self._attribute(value, expression, type_, selections, inner)
 
     def _branch(
         self, value: str, call: Call, batch: Batch | None, selections: _Selections, shape: Shape | None
-    ) -> _Lines:
+    ) -> Lines:
         """Return the lines for what has to be read."""
         number = len(self._branches)
         self._branches.append(None)
@@ -213,7 +204,7 @@ class _Compiler:
         lean = batch is not None and is_lean(batch, type_, selections, self._collector, self._batches)
         lines, reach = self._completed(value, type_, selections, batch.shape if batch and lean else None)
         if reach:
-            self._reaches[number] = self._function("b", "found", [f"{reach}({_flattened(type_, 'found')}, run)"])
+            self._reaches[number] = self._function("b", "found", [f"{reach}({flattened(type_, 'found')}, run)"])
         waits = call.definition.is_async if batch is None else iscoroutinefunction(batch.read)
         template = None
         if batch is not None and lean and batch.shape is not None:
@@ -224,7 +215,8 @@ class _Compiler:
         if batch is not None and batch.of is not None:
             of = shape.reads[batch.of] if shape is not None else f"s.{batch.of}"
             sources = f"[{of} for s in ss]"
-        return _Lines([f"{value} = next(run.found[{number}])", *lines], [f"run.waiting[{number}] += {sources}"])
+        waiting = [f"run.waiting[{number}] += {sources}"]
+        return Lines([f"{value} = next(run.found[{number}])", *lines], waiting, f"{{{value}}}")
 
     def _completed(
         self, value: str, type_: GraphQLOutputType, selections: _Selections, shape: Shape | None
@@ -258,13 +250,15 @@ class _Compiler:
     ) -> tuple[list[str], str | None]:
         if isinstance(item, GraphQLNonNull) and isinstance(item.of_type, GraphQLObjectType):
             made = self._object(item.of_type, selections, shape)
+            if made.inline is not None:
+                return [f"{value} = '[' + ','.join([{made.inline} for s in {value}]) + ']'"], made.reach
             each, reach = f"{made.write}(x, run) if x is not None else run.decline()", made.reach
         else:
             lines, reach = self._completed("v", item, selections, shape)
             each = f"{self._function('c', 'v', [*lines, 'return v'])}(x, run)"
         return [f"{value} = '[' + ','.join([{each} for x in {value}]) + ']'"], reach
 
-    def _abstract(self, type_: Any, selections: _Selections) -> _Made:
+    def _abstract(self, type_: Any, selections: _Selections) -> Made:
         """Generate the functions of all types that a value may have, and return the names of where they are found."""
         writers: dict[type, str] = {}
         reaches: dict[type, str] = {}
@@ -275,21 +269,12 @@ class _Compiler:
             if made.reach:
                 reaches[origin] = made.reach
         if not reaches:
-            return _Made(self._table(writers), None)
+            return Made(self._table(writers), None)
         each = f"for type_, reach in {self._table(reaches)}.items(): reach([s for s in ss if type(s) is type_], run)"
-        return _Made(self._table(writers), self._function("r", "ss", [each]))
+        return Made(self._table(writers), self._function("r", "ss", [each]))
 
     def _table(self, functions: dict[type, str]) -> str:
         name = f"types{len(self._dispatched)}"
         self._dispatched[name] = functions
         self._names[name] = {}
         return name
-
-
-def _flattened(type_: GraphQLOutputType, values: str) -> str:
-    """Return an expression for the objects, in order, that values of a type hold."""
-    while isinstance(type_, GraphQLNonNull | GraphQLList):
-        if isinstance(type_, GraphQLList):
-            values = f"[x for list_ in {values} if list_ is not None for x in list_]"
-        type_ = type_.of_type
-    return f"[x for x in {values} if x is not None]"

@@ -1,10 +1,11 @@
 """How leaves are written: values of exactly the right Python type as they are, others are declined."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from graphql import GraphQLEnumType, GraphQLScalarType
+from graphql import GraphQLEnumType, GraphQLNonNull, GraphQLOutputType, GraphQLScalarType
 
 _CHECKS: Mapping[str, str] = {
     "String": "type({v}) is not str",
@@ -20,6 +21,23 @@ _TEXTS: Mapping[str, str] = {"Boolean": "'true' if {v} else 'false'", "Int": "st
 
 _PLAIN = frozenset({"Credits", "Decimal", "BigInt", "DateTime", "Date"})
 """Scalars of ours whose text is digits and signs, with nothing that JSON escapes."""
+
+_INLINE: Mapping[str, str] = {name: f"serialize_{name}({{v}})" for name in _PLAIN} | {"BigInt": "{v}:d"}
+"""What is put into an f-string for scalars of ours whose way to write them raises for null, which must not be."""
+
+_READ = re.compile(r"s[.\[][\w.\[\]]*", re.ASCII)
+"""What reads an object: it raises where there is none, and holds nothing that an f-string of 3.11 may not."""
+
+
+def leaf_inline(read: str, type_: GraphQLOutputType, names: dict[str, Any]) -> str | None:
+    """Return what an f-string has for a leaf that an expression reads, with no line of its own, if it may be so."""
+    if not isinstance(type_, GraphQLNonNull) or not _READ.fullmatch(read):
+        return None
+    leaf = type_.of_type
+    if not isinstance(leaf, GraphQLScalarType) or leaf.name not in _INLINE:
+        return None
+    names[f"serialize_{leaf.name}"] = leaf.coerce_output_value
+    return f'"{{{_INLINE[leaf.name].format(v=read)}}}"'
 
 
 def leaf_written(value: str, type_: GraphQLScalarType | GraphQLEnumType, names: dict[str, Any]) -> list[str]:
