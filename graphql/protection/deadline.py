@@ -4,7 +4,7 @@ A task that is cancelled while PostgreSQL works for it has the statement cancell
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -29,43 +29,62 @@ async def within(
     """
     readers: set[asyncio.Task[Any]] = set()
     token = _readers.set(readers)
-    task = asyncio.create_task(work)
-    _readers.reset(token)
-    watcher: asyncio.Future[object] | None = None
+    limit = _Limit(seconds, gone)
     try:
-        await _one_ends([task], min(seconds, NOTICED_AFTER_SECONDS) if gone else seconds)
-        if not task.done() and gone is not None:
-            watcher = asyncio.ensure_future(gone())
-            left = seconds - NOTICED_AFTER_SECONDS
-            await _one_ends([task, watcher], max(0.0, left))
-        if task.done():
-            return task.result()
-        if watcher is not None and watcher.done():
-            raise HungUpError
-        raise TimeoutError
+        # Not in a task of its own: to make one and to be woken by it takes as long as to read a balance's row.
+        result = await work
+    except BaseException:
+        limit.raise_if_over()
+        raise
+    else:
+        limit.raise_if_over()
+        return result
     finally:
-        if not task.done() or watcher is not None or readers:
-            await _end({task, *([watcher] if watcher else ()), *readers})
+        _readers.reset(token)
+        if left := readers | limit.lifted():
+            await _end(left)
 
 
-async def _one_ends(tasks: Sequence["asyncio.Future[Any]"], seconds: float) -> None:
-    """Wait until one of these ends, but not for longer: what `asyncio.wait` does for any number, in fewer steps."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
+class _Limit:
+    """Cancels the task that it is made in when time is up, or when nobody waits any more."""
 
-    def wake(_: object = None) -> None:
-        if not ended.done():
-            ended.set_result(None)
+    __slots__ = ("_cancelled_before", "_error", "_gone", "_loop", "_task", "_timer", "_watcher")
 
-    timer = loop.call_later(seconds, wake)
-    for task in tasks:
-        task.add_done_callback(wake)
-    try:
-        await ended
-    finally:
-        timer.cancel()
-        for task in tasks:
-            task.remove_done_callback(wake)
+    def __init__(self, seconds: float, gone: Callable[[], Awaitable[object]] | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it is made in a coroutine
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._loop = task.get_loop()
+        self._gone = gone
+        self._error: type[Exception] | None = None
+        self._watcher: asyncio.Future[object] | None = None
+        if gone is None or seconds <= NOTICED_AFTER_SECONDS:
+            self._timer = self._loop.call_later(seconds, self._cancel, TimeoutError)
+        else:
+            self._timer = self._loop.call_later(NOTICED_AFTER_SECONDS, self._watch, seconds - NOTICED_AFTER_SECONDS)
+
+    def _watch(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(seconds, self._cancel, TimeoutError)
+        if self._gone is not None:
+            self._watcher = asyncio.ensure_future(self._gone())
+            self._watcher.add_done_callback(lambda _: self._cancel(HungUpError))
+
+    def _cancel(self, error: type[Exception]) -> None:
+        if self._error is None:
+            self._error = error
+            self._task.cancel()
+
+    def raise_if_over(self) -> None:
+        """Raise what the task was cancelled for, unless others have cancelled it as well."""
+        if self._error is not None and self._task.uncancel() <= self._cancelled_before:
+            raise self._error from None
+
+    def lifted(self) -> set["asyncio.Future[Any]"]:
+        """Be no limit any more, and return what still watches."""
+        self._timer.cancel()
+        self._error = self._error or TimeoutError  # what ends from here on cancels nothing
+        return {self._watcher} if self._watcher is not None else set()
 
 
 def read_within(task: asyncio.Task[Any] | None) -> None:
@@ -76,7 +95,7 @@ def read_within(task: asyncio.Task[Any] | None) -> None:
         task.add_done_callback(readers.discard)
 
 
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+async def _end(tasks: set["asyncio.Future[Any]"]) -> None:
     running = [task for task in tasks if not task.done()]
     for task in running:
         task.cancel()

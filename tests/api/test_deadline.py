@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from creditdesk.graphql.answering import Answering
 from creditdesk.graphql.endpoint import GraphQLEndpoint
-from creditdesk.graphql.protection.deadline import NOTICED_AFTER_SECONDS
+from creditdesk.graphql.protection.deadline import NOTICED_AFTER_SECONDS, within
 from support.databases import FreshDatabase
 from support.processes import wait_until
 from support.world import MAX_BODY_BYTES, World, boundless, world_of
@@ -153,6 +153,36 @@ def test_a_mutation_is_brought_to_its_end_although_its_client_hung_up(world: Wor
     world.run(changed())
     after = world.ask("OWNER", settings)["viewer"]["workspace"]["settings"]
     assert after == {"version": shown["version"] + 1, "nearPercent": 50}
+
+
+def test_who_is_cancelled_by_others_is_not_told_that_time_is_up(world: World) -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("work")
+
+    async def cancelled() -> bool:
+        task = asyncio.create_task(within(60, work()))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert world.run(cancelled())
+    assert ended == ["work"]
+
+
+def test_whose_time_is_up_may_go_on_to_wait(world: World) -> None:
+    async def late() -> int:
+        with pytest.raises(TimeoutError):
+            await within(0, asyncio.sleep(60))
+        await asyncio.sleep(0)
+        return asyncio.current_task().cancelling()  # type: ignore[union-attr]  # it runs in one
+
+    assert world.run(late()) == 0
 
 
 def test_nothing_is_left_working(world: World) -> None:
