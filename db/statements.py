@@ -18,10 +18,11 @@ _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """How PostgreSQL plans a statement: `cache_mode` is its `plan_cache_mode`, and `sorts` whether it likes to sort."""
+    """How PostgreSQL plans a statement: `cache_mode` is its `plan_cache_mode`, the others are what it likes to do."""
 
     cache_mode: str = "auto"
     sorts: bool = True
+    follows_indexes: bool = True
 
     def instead_of(self, other: "Planning") -> list[str]:
         """Return what has it plan in this way, where it planned in the other one."""
@@ -29,6 +30,8 @@ class Planning:
         if self.sorts != other.sorts:
             likes = "on" if self.sorts else "off"
             changes += [f"SET LOCAL enable_sort = {likes}", f"SET LOCAL enable_incremental_sort = {likes}"]
+        if self.follows_indexes != other.follows_indexes:
+            changes.append(f"SET LOCAL enable_indexscan = {'on' if self.follows_indexes else 'off'}")
         return changes
 
 
@@ -37,6 +40,7 @@ _PLANS = {
     "plan: custom": Planning("force_custom_plan"),
     "plan: generic": Planning("force_generic_plan"),
     "plan: hashed": Planning("force_generic_plan", sorts=False),
+    "plan: scattered": Planning("force_generic_plan", follows_indexes=False),
 }
 
 
@@ -47,9 +51,10 @@ class Statement:
     With `-- plan: custom` above it, it is planned for its values each time, where one plan for all would be a bad one;
     with `-- plan: generic` it is planned once, where that plan is as good as any and planning takes longer than
     reading; with `-- plan: hashed` likewise, and adds up by hashes instead of sorting, where PostgreSQL has no idea how
-    many rows it will be; otherwise it is planned as PostgreSQL sees fit. `is_told` says that it puts what it changes
-    into the outbox: `-- tells: outbox` above it. `is_short` says that it reads a few rows by their keys, so that it may
-    share a message with others': `-- message: shared` above it.
+    many rows it will be; with `-- plan: scattered` likewise, and reads thousands of rows that lie anywhere page by
+    page, instead of going to a page for each; otherwise it is planned as PostgreSQL sees fit. `is_told` says that it
+    puts what it changes into the outbox: `-- tells: outbox` above it. `is_short` says that it reads a few rows by their
+    keys, so that it may share a message with others': `-- message: shared` above it.
     """
 
     name: str

@@ -405,7 +405,7 @@ WITH
 ;
 
 -- name: usage_most
--- plan: generic
+-- plan: scattered
 -- The workspace's users who used most credits over whole days, and who they are: no sum of the others.
 --
 -- Who used no credits is a row all the same if they used anything else; that is looked up for such users alone.

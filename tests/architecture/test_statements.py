@@ -58,13 +58,29 @@ def test_a_statement_that_is_to_be_hashed_is(server: psycopg.Connection, name: s
         assert "HashAggregate" in plan(server, STATEMENTS[name], DatabaseRole.ADMINISTRATOR)
 
 
-def test_a_way_of_planning_leaves_nothing_behind_for_the_next_statement_of_its_message() -> None:
-    hashed = STATEMENTS[HASHED[0]].plan
-    there, back = hashed.instead_of(AS_IT_SEES_FIT), AS_IT_SEES_FIT.instead_of(hashed)
+SCATTERED = [name for name, one in STATEMENTS.items() if not one.plan.follows_indexes]
+
+
+@pytest.mark.parametrize("name", SCATTERED)
+def test_what_is_scattered_is_read_page_by_page(server: psycopg.Connection, name: str) -> None:
+    with server.transaction():
+        for change in STATEMENTS[name].plan.instead_of(AS_IT_SEES_FIT):
+            server.execute(change.encode())
+        found = plan(server, STATEMENTS[name], DatabaseRole.ADMINISTRATOR)
+        assert "Bitmap Heap Scan on rollup_user_month" in found
+        assert "Index Scan using rollup_user_month" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "likes"), [(HASHED[0], ["enable_sort", "enable_incremental_sort"]), (SCATTERED[0], ["enable_indexscan"])]
+)
+def test_a_way_of_planning_leaves_nothing_behind_for_the_next_statement_of_its_message(
+    name: str, likes: list[str]
+) -> None:
+    way = STATEMENTS[name].plan
+    there, back = way.instead_of(AS_IT_SEES_FIT), AS_IT_SEES_FIT.instead_of(way)
     assert [change.split(" = ")[0] for change in there] == [change.split(" = ")[0] for change in back]
-    assert back == [
-        "SET LOCAL plan_cache_mode = auto", "SET LOCAL enable_sort = on", "SET LOCAL enable_incremental_sort = on"
-    ]  # fmt: skip
+    assert back == ["SET LOCAL plan_cache_mode = auto", *(f"SET LOCAL {like} = on" for like in likes)]
 
 
 def test_the_usage_and_people_of_a_workspace_are_asked_for_on_behalf_of_callers() -> None:
