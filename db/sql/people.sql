@@ -146,7 +146,7 @@ CROSS JOIN LATERAL (
 ORDER BY scope.nth;
 
 -- name: users_page_of_most
--- plan: generic
+-- plan: scattered
 -- A page of all the workspace's users, those with most credits in a range first; forwards.
 --
 -- Whoever used credits is looked up only where the page is: from the cursor's number to that of the page's last. The
