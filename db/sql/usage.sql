@@ -361,7 +361,7 @@ FROM (
 ) AS r;
 
 -- name: usage_written_of_one
--- plan: generic
+-- plan: hashed
 -- message: shared
 -- The same of oneself, or of anybody for whoever sees everyone, by product and model both: what people ask of themselves.
 -- To find out whom of many users a caller may see, and which words to go by, took a fifth of its time.
