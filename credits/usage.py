@@ -55,6 +55,9 @@ class Filter:
     models: tuple[str, ...] | None = None
 
 
+ANYTHING = Filter()
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Credits in micro-credits, a count of requests, and tokens. Input tokens are the uncached ones."""
@@ -129,7 +132,7 @@ class UsageQuery:
     """
 
     range: Range
-    filter: Filter = Filter()
+    filter: Filter = ANYTHING
     by: tuple[Dimension, ...] = ()
     first: int = 1
     ordering: Ordering = Ordering.CREDITS_DESC
@@ -222,7 +225,7 @@ def _are_whole_users(cells: Sequence[Cell]) -> bool:
 def _is_ranking(cells: Sequence[Cell], query: UsageQuery) -> bool:
     """Tell whether all users of the workspace are ranked by their credits."""
     asked = (query.by, query.ordering, query.filter, *cells)
-    return asked == ((Dimension.USER,), Ordering.CREDITS_DESC, Filter(), Cell())
+    return asked == ((Dimension.USER,), Ordering.CREDITS_DESC, ANYTHING, Cell())
 
 
 def names_users(cells: Sequence[Cell], query: UsageQuery) -> bool:

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.usage import (
+    ANYTHING,
     NOTHING,
     BreakdownRows,
     Dimension,
-    Filter,
     UsageLookup,
     UsageQuery,
     filter_arguments,
@@ -17,7 +17,7 @@ from creditdesk.credits.usage import (
 from creditdesk.db.connections import Row
 from creditdesk.db.lookups import lookup
 
-_WRITTEN = frozenset({Dimension.PRODUCT, Dimension.MODEL})
+_WRITTEN = (Dimension.PRODUCT, Dimension.MODEL)
 
 
 def usage_written_of_users(
@@ -27,9 +27,9 @@ def usage_written_of_users(
 
     That can be had of whole days by products and models, without a filter. Elsewhere rows are as they always are.
     """
-    if query.range.edges or query.filter != Filter() or not _WRITTEN.issuperset(query.by):
+    if query.range.edges or query.filter != ANYTHING or any(dimension not in _WRITTEN for dimension in query.by):
         return usage_rows_of_users(permitted, [UUID(user) for user in users], query)
-    if len(users) == 1 and _WRITTEN.issubset(query.by) and (permitted.everyone or users[0] == str(permitted.user_id)):
+    if len(users) == 1 and query.by == _WRITTEN and (permitted.everyone or users[0] == str(permitted.user_id)):
         return _of_one(permitted, users[0], query, template)
 
     def by_user(rows: Sequence[list[Row]]) -> list[BreakdownRows]:

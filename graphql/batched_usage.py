@@ -9,7 +9,7 @@ from uuid import UUID
 from creditdesk.credits import usage
 from creditdesk.credits.ranges import Range as ResolvedRange
 from creditdesk.credits.series import SeriesLookup, SeriesRows, series_rows_of, shown_series
-from creditdesk.credits.usage import BreakdownRows, Cell, Figures, Filter, UsageLookup, UsageQuery
+from creditdesk.credits.usage import ANYTHING, BreakdownRows, Cell, Figures, Filter, UsageLookup, UsageQuery
 from creditdesk.credits.written_usage import usage_written_of_users
 from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering
@@ -69,7 +69,7 @@ def shown_usage(used: UserUsage) -> CreditUsage:
 
 def _asked(info: Info, range_: RangeInput, filter_: UsageFilter | None) -> Asked:
     span = range_.resolved(info.context)
-    return Asked(span, filter_.wanted() if filter_ else Filter(), Range.of(span), info.context.now)
+    return Asked(span, filter_.wanted() if filter_ else ANYTHING, Range.of(span), info.context.now)
 
 
 def _wants_figures(info: Info) -> bool:
