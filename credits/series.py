@@ -22,10 +22,10 @@ from creditdesk.credits.ranges import (
     span_arguments,
 )
 from creditdesk.credits.usage import (
+    ANYTHING,
     Cell,
     Dimension,
     Figures,
-    Filter,
     Key,
     UsageQuery,
     cell_arguments,
@@ -127,7 +127,7 @@ def _is_of_credits_of_workspace(cells: Sequence[Cell], query: UsageQuery, interv
     """Tell whether credits alone are asked for, of whole days of the workspace, by product or model at most."""
     asked = (query.credits_only, query.filter, query.range.edges, *cells)
     is_of_days = interval is not Interval.HOUR and _OF_CREDITS.issuperset(query.by)
-    return is_of_days and asked == (True, Filter(), (), Cell())
+    return is_of_days and asked == (True, ANYTHING, (), Cell())
 
 
 def _series_of_lists(starts: Starts, query: UsageQuery, rows: Sequence[list[Row]]) -> list[list[SeriesRows]]:
