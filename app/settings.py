@@ -68,7 +68,13 @@ class Settings(SignInSettings, GraphQLSettings, ProtectionSettings, BaseSettings
     )
     host: str = Field("127.0.0.1", alias="CREDITDESK_HOST", min_length=1, description="The address to listen on")
     port: int = Field(8000, alias="CREDITDESK_PORT", ge=0, le=65535, description="The port; 0 takes a free one")
-    workers: int = Field(1, alias="CREDITDESK_WORKERS", ge=1, le=128, description="Processes that answer requests")
+    workers: int = Field(
+        1,
+        alias="CREDITDESK_WORKERS",
+        ge=1,
+        le=128,
+        description="Processes that answer requests; on Linux each listens by itself",
+    )
     issuers_json: SecretStr | None = Field(
         None,
         alias="CREDITDESK_ISSUERS",

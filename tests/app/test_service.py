@@ -1,9 +1,11 @@
 """`creditdesk serve` as a process: what it refuses, what it survives, and how it ends."""
 
+import http.client
 import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -170,6 +172,19 @@ def test_several_workers_share_their_metrics_and_leave_nothing_behind(
         assert server.end() == 0
         assert "Traceback" not in server.logged()
     assert list(open_directory.glob("creditdesk-metrics-*")) == []
+
+
+def test_a_connection_that_is_idle_for_a_while_is_kept(settings: dict[str, str]) -> None:
+    with running("serve", **settings) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        connection.auto_open = 0  # one that was closed is not opened again
+        connection.connect()
+        for pause in (6, 0):  # uvicorn's own limit is 5, which is less than any load balancer's
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+            time.sleep(pause)
+        connection.close()
 
 
 def test_several_workers_end_with_130_after_ctrl_c(settings: dict[str, str]) -> None:
