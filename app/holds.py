@@ -1,7 +1,7 @@
 """The gateways' endpoint: holds over plain HTTP and JSON, for those who ask before each call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ from creditdesk.app.hold_bodies import (
     uuid_of,
 )
 from creditdesk.app.logs import request_id
+from creditdesk.app.straight import StraightCall
 from creditdesk.auth.authenticate import Authenticator, www_authenticate
 from creditdesk.auth.errors import Unauthenticated
 from creditdesk.auth.known_callers import KnownCaller, KnownCallers
@@ -26,7 +27,7 @@ from creditdesk.auth.principal import Principal
 from creditdesk.auth.roles import Permission
 from creditdesk.credits.errors import BatchSizeError, CreditError, ErrorCode, ForbiddenError
 from creditdesk.credits.hold_desk import HoldDesk
-from creditdesk.credits.hold_rules import HoldError
+from creditdesk.credits.hold_rules import Hold, HoldError
 from creditdesk.db.errors import AmountOverflow, DatabaseUnavailable, StatementTimeout
 
 MAX_BATCH = 1000
@@ -49,6 +50,7 @@ _STATUS = {
     ErrorCode.TIMEOUT: 503,
 }
 _INVALID = 422
+_EXPECTED = (CreditError, DatabaseUnavailable, StatementTimeout, AmountOverflow)
 _JSON = b"application/json"
 _CONTENT_TYPE = (b"content-type", _JSON)
 _NOT_STORED = (b"cache-control", b"private, no-store")
@@ -90,22 +92,28 @@ class HoldsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every answer is JSON."""
-        headers: tuple[tuple[bytes, bytes], ...] = ()
         try:
             status, body = await self._answered(scope, receive)
-        except (DatabaseUnavailable, StatementTimeout, AmountOverflow) as error:
-            refused = _translated(error)
-            status, body = _status_of(refused), shown_error(refused, request_id.get())
-        except CreditError as error:
-            status, body = _status_of(error), shown_error(error, request_id.get())
-            if isinstance(error, Unauthenticated):
-                headers = ((b"www-authenticate", www_authenticate(error).encode()),)
-            if status == 405:  # noqa: PLR2004 - Method Not Allowed names the methods that are
-                headers = ((b"allow", b"POST"),)
-        content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
-        headers += (_CONTENT_TYPE, (b"content-length", b"%d" % len(content)), _NOT_STORED)
+            headers, content = _written(body)
+        except _EXPECTED as error:
+            status, headers, content = _refused(error, request_id.get())
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+    def begin(self, headers: Mapping[bytes, bytes], content: bytes, call: StraightCall) -> bool:
+        """Place one hold for somebody who is known: the straight way of `POST /v1/holds`."""
+        authorization = headers.get(b"authorization")
+        if authorization is None or headers.get(b"content-type") != _JSON or len(content) > self._max_body_bytes:
+            return False
+        try:
+            caller = self._callers.recall(authorization.decode("latin-1"))
+            if caller is None or not allows(caller, Permission.USAGE_WRITE):
+                return False
+            asked = hold_request_of(orjson.loads(content))
+        except (CreditError, orjson.JSONDecodeError):
+            return False
+        self._desk.put(caller.workspace_id, asked, _Answering(call), caller=caller)
+        return True
 
     async def _answered(self, scope: Scope, receive: Receive) -> tuple[int, object]:
         action, id_ = _asked(scope["path"])
@@ -162,6 +170,48 @@ class HoldsEndpoint:
         if size > self._max_body_bytes:
             raise _RefusedError(ErrorCode.PAYLOAD_TOO_LARGE)
         return b"".join(chunks)
+
+
+class _Answering:
+    """Answers a call with the hold that it asked for, or with why there is none."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: StraightCall) -> None:
+        self._call = call
+
+    def done(self) -> bool:
+        """Tell that the hold is wanted: who asked may have hung up, and ask again."""
+        return False
+
+    def set_result(self, hold: Hold) -> None:
+        """Answer with the hold."""
+        self._call.answer(201, *_written({"hold": shown_hold(hold)}))
+
+    def set_exception(self, error: Exception) -> None:
+        """Answer with the error."""
+        if isinstance(error, _EXPECTED):
+            self._call.answer(*_refused(error, self._call.id))
+        else:
+            self._call.fail(error)
+
+
+def _written(body: object) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
+    """Return the headers and the bytes of an answer."""
+    content = orjson.dumps(body, option=orjson.OPT_UTC_Z)
+    return (_CONTENT_TYPE, (b"content-length", b"%d" % len(content)), _NOT_STORED), content
+
+
+def _refused(error: Exception, id_: str | None) -> tuple[int, tuple[tuple[bytes, bytes], ...], bytes]:
+    """Return the status, headers and bytes of an answer that is an error."""
+    refused = error if isinstance(error, CreditError) else _translated(error)
+    status = _status_of(refused)
+    headers, content = _written(shown_error(refused, id_))
+    if isinstance(error, Unauthenticated):
+        headers = ((b"www-authenticate", www_authenticate(error).encode()), *headers)
+    if status == 405:  # noqa: PLR2004 - Method Not Allowed names the methods that are
+        headers = ((b"allow", b"POST"), *headers)
+    return status, headers, content
 
 
 def _asked(path: str) -> tuple[str, str]:

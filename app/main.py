@@ -1,7 +1,7 @@
 """Builds the ASGI app from settings: the only module that sees everything, and imported by nobody."""
 
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 
@@ -25,9 +25,10 @@ from creditdesk.app.health import Readiness, healthz
 from creditdesk.app.holds import PATH, HoldsEndpoint
 from creditdesk.app.logs import configure_logs
 from creditdesk.app.metrics import CONTENT_TYPE, Metrics
-from creditdesk.app.middleware import RequestMiddleware, Shortcuts, error_response
+from creditdesk.app.middleware import RequestMiddleware, Requests, Shortcuts, error_response
 from creditdesk.app.protection import charging, document_limits
 from creditdesk.app.settings import Settings, SettingsError, load_settings, shared_metrics_directory
+from creditdesk.app.straight import STATE, StraightWays, Way
 from creditdesk.app.upkeep import kept_up
 from creditdesk.auth.access_log import AccessLog
 from creditdesk.auth.authenticate import Authenticator
@@ -51,6 +52,7 @@ from creditdesk.graphql.subscribers import Subscribers
 from creditdesk.graphql.websocket import WebSocketEndpoint
 
 _NO_ORIGINS = Origins()
+_NO_WAYS: Mapping[str, Way] = {}
 _SESSION_IDLE = SessionLifetimes().idle
 
 
@@ -62,13 +64,17 @@ def create_app(
     graphql_endpoint: ASGIApp,
     holds_endpoint: ASGIApp,
     metrics: Metrics,
+    ways: Mapping[str, Way] = _NO_WAYS,
     routes: Sequence[Route] = (),
     origins: Origins = _NO_ORIGINS,
     session_idle: timedelta = _SESSION_IDLE,
     websockets: WebSocketEndpoint | None = None,
     access_log: AccessLog | None = None,
 ) -> Starlette:
-    """Return the app around its two endpoints; its lifespan opens the pool, and closes it and the HTTP client."""
+    """Return the app around its two endpoints, and `ways` straight to them.
+
+    Its lifespan opens the pool, and closes it and the HTTP client.
+    """
 
     async def metrics_page(_: Request) -> Response:
         metrics.note_pool(pool_use(database))
@@ -77,17 +83,20 @@ def create_app(
     feed = websockets.streams.live.feed if websockets is not None else None
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
         async with http:
             await database.open()
             try:
                 watching = feed.running() if feed else nullcontext()
                 noting = access_log.running() if access_log else nullcontext()
                 async with kept_up(database, metrics, session_idle=session_idle), watching, noting:
-                    yield
+                    yield {STATE: straight}
             finally:
                 await database.close()
 
+    requests = Requests(count=metrics.count_request)
+    varying = ((b"vary", b"Origin"),) if origins.allowed else ()
+    straight = StraightWays(ways, requests, headers=varying)
     readiness = Readiness(
         {"database": database.check, "migrations": lambda: check_schema(database)},
         issuers={f"issuer {name}".rstrip(): check for name, check in verifier.checks.items()},
@@ -104,7 +113,7 @@ def create_app(
             Route("/metrics", metrics_page),
         ],
         middleware=[
-            Middleware(RequestMiddleware, count=metrics.count_request),
+            Middleware(RequestMiddleware, requests=requests),
             *([Middleware(CrossOrigin, origins=origins)] if origins.allowed else []),
             Middleware(Shortcuts, paths={"/graphql": graphql_endpoint, PATH: holds_endpoint}, trees=[PATH]),
         ],
@@ -184,6 +193,7 @@ def app_from_settings(settings: Settings) -> Starlette:
         http=http,
         graphql_endpoint=endpoint,
         holds_endpoint=holds,
+        ways={PATH: holds.begin},
         routes=[
             *browsers.routes,
             Route(COSTS, costs.answer),

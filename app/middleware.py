@@ -23,23 +23,42 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _log = logging.getLogger(__name__)
 
 
-class RequestMiddleware:
-    """Pure ASGI, so that it neither copies bodies nor hides the client's hanging up."""
+class Requests:
+    """Names requests, and notes what became of them in the log and in the metrics."""
 
-    def __init__(self, app: ASGIApp, *, count: Callable[[str, str, float], None]) -> None:
-        self._app = app
+    def __init__(self, *, count: Callable[[str, str, float], None]) -> None:
         self._count = count  # of a path, its status, and how many seconds it took
-        self._requests = RequestLog()
+        self._log = RequestLog()
         # Unlike a random one for each request, this asks the system for randomness once.
         self._name = f"{secrets.token_hex(8)}-"
         self._numbers = itertools.count(1)
+
+    def id_of(self, headers: Mapping[bytes, bytes]) -> str:
+        """Return the id that the client gave a request, if it is one, or a new one."""
+        given = headers.get(_REQUEST_ID)
+        if given is not None and _SANE_ID.fullmatch(stated := given.decode("latin-1")):
+            return stated
+        return f"{self._name}{next(self._numbers):x}"
+
+    def note(self, *, method: str, route: str | None, path: str, status: int | None, seconds: float) -> None:
+        """Note the request that `request_id` is of. Its path is told as it was asked for only where it has no route."""
+        self._count(route or "unmatched", str(status or "none"), seconds)
+        self._log.note(method=method, route=route, path=path[:LONGEST_PATH], status=status, seconds=seconds)
+
+
+class RequestMiddleware:
+    """Pure ASGI, so that it neither copies bodies nor hides the client's hanging up."""
+
+    def __init__(self, app: ASGIApp, *, requests: Requests) -> None:
+        self._app = app
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, whatever happens to it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        current = _incoming_id(scope) or f"{self._name}{next(self._numbers):x}"
+        current = self._requests.id_of(dict(scope["headers"]))
         scope.setdefault("state", {})["request_id"] = current  # for the floors below, which may not import this one
         token = request_id.set(current)
         begun = time.perf_counter()
@@ -49,7 +68,7 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (_REQUEST_ID, current.encode())]
+                message["headers"] = [*message.get("headers", ()), id_header(current)]
             return send(message)
 
         try:
@@ -62,16 +81,15 @@ class RequestMiddleware:
                 raise  # half an answer is out: the server cuts the connection, so that nobody takes it for a whole one
             await error_response(500, ErrorCode.INTERNAL)(scope, receive, send_with_id)
         finally:
-            self._note(scope, status, time.perf_counter() - begun)
+            route: Route | None = scope.get("route")
+            self._requests.note(
+                method=scope["method"],
+                route=None if route is None else route.path,
+                path=scope["path"],
+                status=status,
+                seconds=time.perf_counter() - begun,
+            )
             request_id.reset(token)
-
-    def _note(self, scope: Scope, status: int | None, seconds: float) -> None:
-        route: Route | None = scope.get("route")
-        path = None if route is None else route.path
-        self._count(path or "unmatched", str(status or "none"), seconds)
-        self._requests.note(
-            method=scope["method"], route=path, path=scope["path"][:LONGEST_PATH], status=status, seconds=seconds
-        )
 
 
 class Shortcuts:
@@ -107,9 +125,6 @@ def error_response(
     return JSONResponse({"errors": errors}, status, headers)
 
 
-def _incoming_id(scope: Scope) -> str | None:
-    value = dict(scope["headers"]).get(_REQUEST_ID)
-    if value is None:
-        return None
-    given: str = value.decode("latin-1")
-    return given if _SANE_ID.fullmatch(given) else None
+def id_header(id_: str) -> tuple[bytes, bytes]:
+    """Return the header that tells a client its request's id."""
+    return _REQUEST_ID, id_.encode()

@@ -7,19 +7,17 @@ puts itself into the scope's state, as the `connection` of graphql/open_connecti
 import asyncio
 import socket
 from asyncio import BaseTransport, Transport
-from time import monotonic
 from typing import Any, ClassVar, cast
 from weakref import WeakKeyDictionary
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 from websockets.http11 import Request
 
-MOST_BUFFERED_BYTES = 64 * 1024
-"""How much may wait in this process to be sent over one connection, and a message more."""
-
-LONGEST_HELD_SECONDS = 0.002
-"""How long an answer may wait for others of the same turn of the loop."""
+from creditdesk.app.outgoing import MOST_BUFFERED_BYTES, JoiningTransport, Outgoing
+from creditdesk.app.straight import STATE, Headers, StraightCall, StraightWays
 
 MOST_SENT_BYTES = 128 * 1024
 """How much the kernel keeps of what a client has not read: its own limit is megabytes."""
@@ -42,86 +40,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def abort(self) -> None:
         """Let go of the client."""
         self.transport.abort()
-
-
-class Outgoing:
-    """What the connections of a loop have to send: it leaves together, one turn of the loop after it was written.
-
-    Holds that were placed together are answered in one turn. A client on the same machine is woken by each answer, and
-    sends its next request in between the others; sent at the end, they wake it once, and what it asks for comes
-    together again (docs/decisions/0024-answers-together.md).
-    """
-
-    __slots__ = ("_loop", "_since", "_waiting")
-
-    _of_loops: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, "Outgoing"]] = WeakKeyDictionary()
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._since = 0.0
-        self._waiting: list[JoiningTransport] = []
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> "Outgoing":
-        """Return the one of a loop."""
-        found = cls._of_loops.get(loop)
-        if found is None:
-            found = cls._of_loops[loop] = cls(loop)
-        return found
-
-    def add(self, transport: "JoiningTransport") -> None:
-        """Have a transport send what it holds, with all others; at once where the first of them has waited enough."""
-        if not self._waiting:
-            self._since = monotonic()
-            self._loop.call_soon(self._send)
-        elif monotonic() - self._since > LONGEST_HELD_SECONDS:
-            self._send()
-        self._waiting.append(transport)
-
-    def _send(self) -> None:
-        sending, self._waiting = self._waiting, []
-        self._since = monotonic()
-        for transport in sending:
-            transport.flush()
-
-
-class JoiningTransport:
-    """Sends the head and the body of an answer together, which uvicorn writes one after the other.
-
-    Each would be a system call here, and another one for the client.
-    """
-
-    __slots__ = ("_held", "_outgoing", "_size", "transport")
-
-    def __init__(self, transport: Transport, outgoing: Outgoing) -> None:
-        self.transport = transport
-        self._outgoing = outgoing
-        self._held: list[bytes] = []
-        self._size = 0
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what is the transport's own."""
-        return getattr(self.transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Keep it for the turn that is to come; what is large goes on at once, where writing can be paused."""
-        if not self._held:
-            self._outgoing.add(self)
-        self._held.append(data)
-        self._size += len(data)
-        if self._size > MOST_BUFFERED_BYTES:
-            self.flush()
-
-    def close(self) -> None:
-        """Send what is left, and close the connection."""
-        self.flush()
-        self.transport.close()
-
-    def flush(self) -> None:
-        """Send what is held, unless there is nobody any more to send it to."""
-        held, self._held, self._size = self._held, [], 0
-        if held and not self.transport.is_closing():
-            self.transport.write(held[0] if len(held) == 1 else b"".join(held))
 
 
 class IdleConnections:
@@ -178,6 +96,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     _leaving: asyncio.Event | None = None
 
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._ways: StraightWays | None = app_state.get(STATE)
+        self._content: bytes | None = None  # what has come of the body of a request that may go a straight way
+
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, on a transport that sends answers whole."""
         self._idle = IdleConnections.of(self.loop, self.timeout_keep_alive)
@@ -196,6 +119,67 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["state"]["connection"] = self
 
+    def on_headers_complete(self) -> None:
+        """Begin to answer, or wait for the body where there may be a straight way."""
+        if self._ways is not None and self.url in self._ways and self._may_be_plain():
+            self._content = b""
+        else:
+            super().on_headers_complete()
+
+    def _may_be_plain(self) -> bool:
+        parser = self.parser
+        return (
+            self._is_at_rest()
+            and parser.get_method() == b"POST"
+            and parser.should_keep_alive()
+            and not self.expect_100_continue
+            and not parser.should_upgrade()
+            and not self.flow.write_paused
+        )
+
+    def _is_at_rest(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._content is not None and len(self._content) + len(body) <= MOST_BUFFERED_BYTES:
+            self._content += body
+        else:
+            self._go_the_whole_way()
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Answer on the straight way, or let all of the request go the whole way."""
+        if self._ways is not None and self._content is not None:
+            call = self._ways.begin(self.url, self.headers, self._content, self)
+            if call is not None:
+                self._content = None
+                self.cycle = cast("RequestResponseCycle", call)
+                return
+            self._go_the_whole_way()
+        super().on_message_complete()
+
+    def _go_the_whole_way(self) -> None:
+        content, self._content = self._content, None
+        if content is not None:
+            super().on_headers_complete()
+            if content:
+                super().on_body(content)
+
+    def send_whole(self, call: StraightCall, status: int, headers: Headers, content: bytes) -> None:
+        """Send an answer, unless nobody is there any more."""
+        if call.disconnected:
+            return
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+        lines += (b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n", content)
+        self.transport.write(b"".join(lines))
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
     def on_response_complete(self) -> None:
         """Go on with the next request, as uvicorn's own does; without one, be idle."""
         self.server_state.total_requests += 1
@@ -213,10 +197,12 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._idle.discard(self)
+        self._go_the_whole_way()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """Finish what can be finished."""
+        self._go_the_whole_way()
         super().shutdown()
         if self._leaving is not None:
             self._leaving.set()

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 LONGEST_PAUSE_SECONDS = 0.01
 
@@ -21,6 +21,23 @@ _FORGETTING = 0.9
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
+Told_contra = TypeVar("Told_contra", contravariant=True)
+
+
+class Waiter(Protocol[Told_contra]):
+    """Who waits for an answer: a future, or whoever needs no task to go on. None of these may raise."""
+
+    def done(self) -> bool:
+        """Tell whether nobody waits any more."""
+        ...
+
+    def set_result(self, answer: Told_contra, /) -> None:
+        """Take the answer."""
+        ...
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Take the error that is the answer."""
+        ...
 
 
 class Gatherer(Generic[Asked, Answer]):
@@ -31,7 +48,7 @@ class Gatherer(Generic[Asked, Answer]):
     ) -> None:
         self._answer = answer
         self._largest = largest
-        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Asked, Waiter[Answer]]] = []
         self._rounds: asyncio.Task[None] | None = None
         self._expected = 0
         self._enough: asyncio.Event = asyncio.Event()
@@ -44,12 +61,16 @@ class Gatherer(Generic[Asked, Answer]):
     async def ask(self, asked: Asked) -> Answer:
         """Return the answer of the next round. One who stops waiting does not stop the round."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((asked, future))
+        self.put(asked, future)
+        return await future
+
+    def put(self, asked: Asked, waiter: Waiter[Answer]) -> None:
+        """Have whoever waits told the answer of the next round."""
+        self._waiting.append((asked, waiter))
         if len(self._waiting) >= self._expected:
             self._enough.set()
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._run())
-        return await future
 
     async def _run(self) -> None:
         longest, answered = 0.0, 0
@@ -86,16 +107,16 @@ class Gatherer(Generic[Asked, Answer]):
             seconds = min(seconds, _LULL_SECONDS)
         self._expected = 0
 
-    async def _round(self, together: list[tuple[Asked, "asyncio.Future[Answer]"]]) -> None:
+    async def _round(self, together: list[tuple[Asked, Waiter[Answer]]]) -> None:
         answers: Sequence[Answer | Exception]
         try:
             answers = await self._answer([asked for asked, _ in together]) if together else ()
         except Exception as error:  # noqa: BLE001 - it is raised where it belongs: to everybody who asked
             answers = [error] * len(together)
-        for (_, future), answer in zip(together, answers, strict=True):
-            if future.done():
+        for (_, waiter), answer in zip(together, answers, strict=True):
+            if waiter.done():
                 continue
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                waiter.set_exception(answer)
             else:
-                future.set_result(answer)
+                waiter.set_result(answer)

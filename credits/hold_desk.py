@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from creditdesk.credits.authorizing import Authorization, authorization
-from creditdesk.credits.gathering import Gatherer
+from creditdesk.credits.gathering import Gatherer, Waiter
 from creditdesk.credits.hold_ending import hold_by_id, release_holds, settle_holds
 from creditdesk.credits.hold_placing import HoldPlacer, RulesChanged
 from creditdesk.credits.hold_rules import Hold, HoldError, HoldRequest, Settlement
@@ -72,6 +72,10 @@ class HoldDesk:
         cannot be placed, DatabaseUnavailable where it may or may not have been placed: then ask again.
         """
         return await self._counter(workspace_id).placing.ask((request, caller))
+
+    def put(self, workspace_id: UUID, request: HoldRequest, waiter: Waiter[Hold], *, caller: Caller) -> None:
+        """Set credits aside, as `place` does, and tell the waiter."""
+        self._counter(workspace_id).placing.put((request, caller), waiter)
 
     async def settle(self, workspace_id: UUID, settlement: Settlement, *, caller: Caller | None = None) -> Hold:
         """End a hold with what was really used, and record that. Raises HoldError, EventError."""

@@ -1,19 +1,14 @@
 """Connections on a real wire: answers come whole and in order, however they are asked for and taken."""
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable
 
 import pytest
-import uvloop
 from starlette.types import Receive, Scope, Send
-from uvicorn import Config
-from uvicorn.server import ServerState
 
-from creditdesk.app.sockets import MOST_BUFFERED_BYTES, HttpProtocol
+from creditdesk.app.outgoing import MOST_BUFFERED_BYTES
+from support.wires import answer, request, talking
 
 LARGE = 8 * 1024 * 1024
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,50 +37,13 @@ class Sent:
     bytes = 0
 
 
-def talking(talk: Talk, *, take: int | None = None, keep: float = 75) -> None:
-    """Serve the application with our protocol on uvloop, and talk to it over one connection; `keep` is in seconds."""
-
-    async def talked() -> None:
-        loop = asyncio.get_running_loop()
-        config = Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep)  # type: ignore[arg-type]
-        config.load()
-        state = ServerState()
-        server = await loop.create_server(lambda: HttpProtocol(config, state, {}), "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        opened = socket.socket()
-        if take is not None:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, take)
-        opened.settimeout(0)
-        await loop.sock_connect(opened, ("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection(sock=opened, limit=take or 65_536)
-        try:
-            async with asyncio.timeout(20):
-                await talk(reader, writer)
-        finally:
-            writer.close()
-            server.close()
-
-    uvloop.run(talked())
-
-
-def request(path: str, *, method: str = "GET", head: str = "") -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nhost: here\r\n{head}\r\n".encode()
-
-
-async def answer(reader: asyncio.StreamReader, *, has_body: bool = True) -> bytes:
-    """Return the body of the next answer."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
-    return await reader.readexactly(length) if has_body else b""
-
-
 def test_requests_that_come_together_are_answered_in_their_order() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         paths = [f"/{number}" for number in range(20)]
         writer.write(b"".join(map(request, paths)))
         assert [(await answer(reader)).decode() for _ in paths] == paths
 
-    talking(talk)
+    talking(app, talk)
 
 
 def test_a_head_without_a_body_and_what_follows_it() -> None:
@@ -94,7 +52,7 @@ def test_a_head_without_a_body_and_what_follows_it() -> None:
         await answer(reader, has_body=False)
         assert await answer(reader) == b"/after"
 
-    talking(talk)
+    talking(app, talk)
 
 
 def test_the_first_part_of_an_answer_does_not_wait_for_the_last() -> None:
@@ -104,7 +62,7 @@ def test_the_first_part_of_an_answer_does_not_wait_for_the_last() -> None:
         assert await reader.read(1024) == b"first"
         assert await reader.readexactly(5) == b"final"
 
-    talking(talk)
+    talking(app, talk)
 
 
 def test_a_client_that_waits_to_be_told_to_continue_is_told() -> None:
@@ -114,7 +72,7 @@ def test_a_client_that_waits_to_be_told_to_continue_is_told() -> None:
         writer.write(b"body")
         assert await answer(reader) == b"/body"
 
-    talking(talk)
+    talking(app, talk)
 
 
 def test_a_connection_that_is_to_end_with_its_answer_ends_after_it() -> None:
@@ -123,7 +81,7 @@ def test_a_connection_that_is_to_end_with_its_answer_ends_after_it() -> None:
         assert await answer(reader) == b"/last"
         assert await reader.read() == b""
 
-    talking(talk)
+    talking(app, talk)
 
 
 def test_what_a_client_does_not_take_is_not_kept_for_it() -> None:
@@ -139,7 +97,7 @@ def test_what_a_client_does_not_take_is_not_kept_for_it() -> None:
         assert len(await reader.readexactly(LARGE)) == LARGE
         assert Sent.bytes == LARGE
 
-    talking(talk, take=4096)
+    talking(app, talk, take=4096)
 
 
 @pytest.mark.parametrize("nonsense", [b"\x00\x01\r\n\r\n", b"GET\r\n\r\n"])
@@ -148,7 +106,7 @@ def test_nonsense_is_answered_and_ended(nonsense: bytes) -> None:
         writer.write(nonsense)
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
 
-    talking(talk)
+    talking(app, talk)
 
 
 def test_a_connection_that_is_idle_for_too_long_is_ended() -> None:
@@ -157,7 +115,7 @@ def test_a_connection_that_is_idle_for_too_long_is_ended() -> None:
         assert await answer(reader) == b"/one"
         assert await reader.read() == b""
 
-    talking(talk, keep=0.05)
+    talking(app, talk, keep=0.05)
 
 
 def test_a_connection_with_a_request_under_way_is_not_idle() -> None:
@@ -169,4 +127,4 @@ def test_a_connection_with_a_request_under_way_is_not_idle() -> None:
         writer.write(b"host: here\r\n\r\n")
         assert await answer(reader) == b"/two"
 
-    talking(talk, keep=0.1)
+    talking(app, talk, keep=0.1)

@@ -5,8 +5,8 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,21 +20,27 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.types import Message
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from creditdesk.app.demo.issuer import DemoIssuer
 from creditdesk.app.holds import HoldsEndpoint
 from creditdesk.app.logs import JsonFormatter
 from creditdesk.app.main import create_app
 from creditdesk.app.metrics import Metrics
+from creditdesk.app.middleware import Requests
+from creditdesk.app.sockets import HttpProtocol
+from creditdesk.app.straight import STATE, StraightCall, StraightWays
 from creditdesk.auth.authenticate import Authenticator
 from creditdesk.credits.controls import changing_controls
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.credits.hold_rules import hold_id
 from creditdesk.db.connections import Database
+from creditdesk.db.embedded import EmbeddedServer
 from creditdesk.db.scopes import DatabaseRole, RowScope
 from creditdesk.graphql.ids import decode_id, decode_id_of
-from support.databases import FreshDatabase
+from support.databases import cloned_database
 from support.gateways import Answer, Gateway, request_of
 from support.issuers import AUDIENCE, Site
 from support.people import change, new_subject, new_user, now_seconds, token_of
@@ -69,6 +75,9 @@ class Door:
     world: World
     app: Starlette
     http: httpx.AsyncClient
+    straight: list[str] = field(default_factory=list)
+    """Ids of the requests that went a straight way."""
+    is_wired: bool = False
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(10**9)))
 
     def send(
@@ -127,37 +136,81 @@ async def put_people(database: Database) -> None:
 
 
 @contextmanager
-def door_to(world: World, database: Database | None = None, site: Site | None = None) -> Iterator[Door]:
-    """Put the app before a world; with its own way to the database, or to the issuer, where a test cuts that."""
+def door_to(
+    world: World, database: Database | None = None, site: Site | None = None, *, wired: bool = False
+) -> Iterator[Door]:
+    """Put the app before a world; with its own way to the database, or to the issuer, where a test cuts that.
+
+    It is called as ASGI says, or `wired` over connections of the server's own protocol, with the straight ways.
+    """
     database, site = database or world.database, site or world.site
     authenticator = Authenticator(verifier=site.verifier, database=database)
     desk = HoldDesk(database, lambda: datetime.now(UTC))
     metrics = Metrics()
+    endpoint = HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=MAX_BODY_BYTES)
     app = create_app(
         database=database,
         verifier=site.verifier,
         http=site.http,
         graphql_endpoint=world.endpoint,
-        holds_endpoint=HoldsEndpoint(desk=desk, authenticator=authenticator, max_body_bytes=MAX_BODY_BYTES),
+        holds_endpoint=endpoint,
         metrics=metrics,
     )
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+    straight: list[str] = []
+
+    def way(headers: Mapping[bytes, bytes], content: bytes, call: StraightCall) -> bool:
+        begun = endpoint.begin(headers, content, call)
+        straight.extend([call.id] * begun)
+        return begun
+
+    with ExitStack() as stack:
+        stack.callback(database.observers.remove, metrics.count_statement)
+        if wired:
+            ways = StraightWays({HOLDS: way}, Requests(count=metrics.count_request))
+            http = httpx.AsyncClient(base_url=stack.enter_context(listening(world, app, ways)), trust_env=False)
+        else:
+            http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        stack.callback(lambda: world.run(http.aclose()))
+        yield Door(world, app, http, straight, wired)
+
+
+@contextmanager
+def listening(world: World, app: Starlette, ways: StraightWays) -> Iterator[str]:
+    """Have the server's protocol take connections whenever the world runs, and yield where."""
+    config = Config(app, log_config=None, access_log=False, lifespan="off")
+    config.load()
+    state = ServerState()
+    loop = world.runner.get_loop()
+    made = loop.create_server(lambda: HttpProtocol(config, state, {STATE: ways}), "127.0.0.1", 0)
+    server = world.run(made)
+
+    async def closed() -> None:
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        await server.wait_closed()
+
     try:
-        yield Door(world, app, http)
+        yield "http://{}:{}".format(*server.sockets[0].getsockname())
     finally:
-        database.observers.remove(metrics.count_statement)
-        world.run(http.aclose())
+        world.run(closed())
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["called", "wired"])
+def is_wired(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 @pytest.fixture(scope="module")
-def world(module_database: FreshDatabase) -> Iterator[World]:
-    with world_of(module_database, put_people) as filled:
+def world(postgres: EmbeddedServer, is_wired: bool) -> Iterator[World]:  # noqa: FBT001 - a fixture
+    del is_wired  # each has a world of its own: holds are asked for by the same ids
+    with cloned_database(postgres) as database, world_of(database, put_people) as filled:
         yield filled
 
 
 @pytest.fixture(scope="module")
-def shared_door(world: World) -> Iterator[Door]:
-    with door_to(world) as door:
+def shared_door(world: World, is_wired: bool) -> Iterator[Door]:  # noqa: FBT001 - a fixture
+    with door_to(world, wired=is_wired) as door:
         yield door
 
 
@@ -508,7 +561,7 @@ def test_an_unknown_path_is_a_404(door: Door, path: str) -> None:
     assert refused(door.post(HOLDS + path, door.wanted(), authorization="")) == (404, "MALFORMED_REQUEST")
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
 def test_another_method_is_a_405(door: Door, method: str) -> None:
     before = door.rows()
     content = json.dumps(door.wanted()).encode()
@@ -662,7 +715,7 @@ def test_without_its_database_it_is_a_503(door: Door) -> None:
     nowhere = Database("postgresql://nobody@127.0.0.1:1/nothing", max_connections=1, acquire_timeout_seconds=0.1)
     door.world.run(nowhere.open())
     try:
-        with door_to(door.world, database=nowhere) as shut:
+        with door_to(door.world, database=nowhere, wired=door.is_wired) as shut:
             for path in (HOLDS, f"{HOLDS}/authorize", f"{HOLDS}/{uuid4()}/settle", f"{HOLDS}/{uuid4()}/release"):
                 assert refused(shut.post(path, door.wanted())) == (503, "DATABASE_UNAVAILABLE")
     finally:
@@ -672,7 +725,7 @@ def test_without_its_database_it_is_a_503(door: Door) -> None:
 def test_without_its_identity_provider_it_is_a_503(door: Door) -> None:
     site = Site()
     site.network.is_cut = True
-    with door_to(door.world, site=site) as shut:
+    with door_to(door.world, site=site, wired=door.is_wired) as shut:
         assert refused(shut.post(HOLDS, door.wanted())) == (503, "ISSUER_UNAVAILABLE")
 
 
@@ -681,7 +734,7 @@ def test_what_takes_too_long_is_a_503_and_can_be_asked_for_again(door: Door) -> 
     door.world.run(slow.open())
     asked = door.wanted()
     try:
-        with door_to(door.world, database=slow) as waiting:
+        with door_to(door.world, database=slow, wired=door.is_wired) as waiting:
             with psycopg.connect(door.world.fresh.superuser_dsn) as other:
                 other.execute("SELECT pg_advisory_xact_lock(controls_key(%s))", [workspace_id("acme")])
                 assert refused(waiting.post(HOLDS, asked)) == (503, "TIMEOUT")
@@ -735,6 +788,46 @@ def test_a_gateway_that_is_known_is_not_looked_up_for_each_of_its_holds(door: Do
     assert lookups(door, lambda: [door.post(HOLDS, door.wanted(), caller=account) for _ in range(5)]) == []
 
 
+def test_only_a_plain_hold_of_a_gateway_that_is_known_goes_a_straight_way(door: Door) -> None:
+    account = gateway(door)
+    asked = door.wanted()
+    door.straight.clear()
+    whole = [
+        door.post(HOLDS, [asked], caller=account),
+        door.post(f"{HOLDS}?x=1", asked, caller=account),
+        door.post(HOLDS, asked | {"credits": 2.5}, caller=account),
+        door.post(HOLDS, asked, caller=account, **{"content-type": "application/json; charset=utf-8"}),
+        door.post(HOLDS, asked, caller=account, origin="https://console.test"),
+        door.post(HOLDS, asked, caller="OWNER"),
+        door.send(HOLDS, b"{", caller=account),
+    ]
+    assert [answer.status_code for answer in whole] == [200, 201, 422, 201, 201, 403, 400]
+    assert door.straight == []
+    straight = [
+        door.post(HOLDS, asked, caller=account),
+        door.post(HOLDS, door.wanted(userId=str(uuid4())), caller=account),
+        door.post(HOLDS, asked | {"credits": "3"}, caller=account),
+    ]
+    assert [answer.status_code for answer in straight] == [201, 422, 409]
+    if door.is_wired:
+        assert door.straight == [answer.headers["x-request-id"] for answer in straight]
+    # Neither the hold nor how it is answered is another one for that.
+    assert straight[0].json() == whole[1].json() == whole[3].json()
+    assert [name for name, _ in straight[0].headers.multi_items()] == [
+        name for name, _ in whole[1].headers.multi_items()
+    ]
+
+
+def test_a_request_keeps_the_id_that_its_client_gave_it_on_each_way(door: Door) -> None:
+    account = gateway(door)
+    for path in (HOLDS, f"{HOLDS}?x=1"):
+        answer = door.post(path, door.wanted(), caller=account, **{"x-request-id": "from-the-client"})
+        assert answer.headers.get_list("x-request-id") == ["from-the-client"]
+        refusal = door.post(path, door.wanted(id=""), caller=account, **{"x-request-id": "not one of ours!"})
+        assert refused(refusal) == (422, "INVALID_EVENT")
+        assert refusal.headers["x-request-id"] != "not one of ours!"
+
+
 def test_whatever_changes_in_the_workspace_the_gateway_is_looked_up_anew_once(door: Door) -> None:
     account = gateway(door)
     new_user(door.world)
@@ -750,7 +843,7 @@ def test_who_may_not_ask_any_more_is_refused_at_once_in_every_process_and_nothin
 ) -> None:
     account = gateway(door)
     hold = door.place(caller=account)
-    with door_to(door.world) as other:
+    with door_to(door.world, wired=door.is_wired) as other:
         assert other.post(HOLDS, door.wanted(), caller=account).status_code == 201
         change(door.world, change_, user={"id": account})
         before = door.rows()

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from creditdesk.app.sockets import MOST_BUFFERED_BYTES, HttpProtocol, IdleConnections, JoiningTransport, Outgoing
+from creditdesk.app.outgoing import MOST_BUFFERED_BYTES, JoiningTransport, Outgoing
+from creditdesk.app.sockets import HttpProtocol, IdleConnections
 
 
 class Wire:
@@ -79,7 +80,7 @@ def test_answers_of_one_turn_leave_together_after_all_of_them_were_written() -> 
 
 
 def test_an_answer_does_not_wait_for_a_turn_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("creditdesk.app.sockets.LONGEST_HELD_SECONDS", -1)
+    monkeypatch.setattr("creditdesk.app.outgoing.LONGEST_HELD_SECONDS", -1)
 
     def answer(first: JoiningTransport, second: JoiningTransport, *, steps: list[object]) -> None:
         first.write(b"first")
