@@ -1,14 +1,15 @@
 """Usage as series of points in time: hours, days, weeks or months of the workspace's zone."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
+from creditdesk.credits.amounts import format_credits, parse_credits
 from creditdesk.credits.errors import InvalidRangeError
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import (
@@ -37,6 +38,7 @@ from creditdesk.db.lookups import Lookup, lookup
 
 MAX_POINTS = 1000
 _OF_CREDITS = frozenset({Dimension.PRODUCT, Dimension.MODEL})
+_START, _CREDITS = "%1$s", "%2$s"
 
 
 class Interval(Enum):
@@ -62,6 +64,8 @@ class SeriesRows:
 
     key: Key | None
     points: list[tuple[Any, ...]]
+    written: str | None = None
+    """The points as a JSON list, and none in `points`, where they were asked for so."""
 
 
 SeriesLookup: TypeAlias = Lookup[Sequence[list[SeriesRows]]]
@@ -88,13 +92,26 @@ def shown_series(found: SeriesRows) -> Series:
 
 
 def series_rows_of(
-    permitted: PermittedScopes, cells: Sequence[Cell], query: UsageQuery, interval: Interval
+    permitted: PermittedScopes,
+    cells: Sequence[Cell],
+    query: UsageQuery,
+    interval: Interval,
+    template: str | None = None,
 ) -> SeriesLookup:
-    """State what finds the same as `series_of`, as rows."""
+    """State what finds the same as `series_of`, as rows; points are written by a template, if there is one.
+
+    Those that can be are credits of the whole workspace: in the template 1 is when a point starts, and 2 its credits.
+    """
     starts, range_, bucket = _point_starts(query.range, interval), query.range, interval.name.lower()
     if permitted.everyone and _is_of_credits_of_workspace(cells, query, interval):
-        found = partial(_series_of_lists, starts, query)
-        return lookup(found, "usage_series_of_credits", bucket=bucket, **filter_arguments(permitted, query))
+        written = None if template is None else _written_points(range_, interval, template)
+        return lookup(
+            partial(_series_of_lists, starts, written, query),
+            "usage_series_of_credits",
+            bucket=bucket,
+            as_written=written is not None,
+            **filter_arguments(permitted, query),
+        )
     found = partial(_series_of_rows, starts, query, len(cells))
     if interval is Interval.HOUR:
         return _hours_of(permitted, cells, query, found)
@@ -130,24 +147,54 @@ def _is_of_credits_of_workspace(cells: Sequence[Cell], query: UsageQuery, interv
     return is_of_days and asked == (True, ANYTHING, (), Cell())
 
 
-def _series_of_lists(starts: Starts, query: UsageQuery, rows: Sequence[list[Row]]) -> list[list[SeriesRows]]:
-    """Return the one cell's series, whose points are lists."""
+def _series_of_lists(
+    starts: Starts, written: "_Written | None", query: UsageQuery, rows: Sequence[list[Row]]
+) -> list[list[SeriesRows]]:
+    """Return the one cell's series, of which the statement has buckets and credits as two lists."""
 
-    def points(credits_in: Mapping[object, int]) -> list[tuple[Any, ...]]:
-        return [(start, credits_in.get(bucket, 0), 0, 0, 0, 0) for bucket, start in starts]
+    def series(key: Key | None, credits_in: Mapping[str, str]) -> SeriesRows:
+        if written is not None:
+            return SeriesRows(key, [], written.filled(credits_in))
+        return SeriesRows(key, [(start, int(credits_in.get(str(bucket), 0)), 0, 0, 0, 0) for bucket, start in starts])
 
-    first, rest = rows[0][: query.first], rows[0][query.first :]
     found = [
-        SeriesRows(Key(product=product, model=model), points(dict(zip(buckets, amounts, strict=True))))
-        for product, model, buckets, amounts in first
+        series(Key(product=product, model=model), dict(_points(buckets, amounts)))
+        for product, model, buckets, amounts in rows[0][: query.first]
     ]
-    if rest:
-        together: Counter[object] = Counter()
+    if rest := rows[0][query.first :]:
+        read, told = (int, str) if written is None else (parse_credits, format_credits)
+        together: Counter[str] = Counter()
         for *_, buckets, amounts in rest:
-            for bucket, amount in zip(buckets, amounts, strict=True):
-                together[bucket] += amount
-        found.append(SeriesRows(None, points(together)))
-    return [found if query.by or found else [SeriesRows(Key(), points({}))]]
+            for bucket, amount in _points(buckets, amounts):
+                together[bucket] += read(amount)
+        found.append(series(None, {bucket: told(amount) for bucket, amount in together.items()}))
+    return [found if query.by or found else [series(Key(), {})]]
+
+
+def _points(buckets: str, amounts: str) -> Iterator[tuple[str, str]]:
+    return zip(buckets.split(","), amounts.split(","), strict=True)
+
+
+class _Written(NamedTuple):
+    """All points as a JSON list, with a place for the credits of each: they are the same for all series of a range."""
+
+    buckets: Sequence[str]
+    text: str
+
+    def filled(self, credits_in: Mapping[str, str]) -> str:
+        """Return the list with the credits of each bucket."""
+        return self.text % tuple([credits_in.get(bucket, "0") for bucket in self.buckets])
+
+
+@lru_cache(maxsize=64)
+def _written_points(range_: Range, interval: Interval, template: str) -> _Written | None:
+    """Return all points by a template, or None for one that does not take a point's credits exactly once."""
+    if template.count(_CREDITS) != 1:
+        return None
+    starts = _point_starts(range_, interval)
+    shown = [start.astimezone(UTC).isoformat().replace("+00:00", "Z") for _, start in starts]
+    points = ",".join(template.replace(_START, start).replace(_CREDITS, "%s") for start in shown)
+    return _Written([str(bucket) for bucket, _ in starts], f"[{points}]")
 
 
 def _series_of_rows(starts: Starts, query: UsageQuery, cells: int, rows: Sequence[list[Row]]) -> list[list[SeriesRows]]:

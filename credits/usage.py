@@ -173,7 +173,7 @@ def usage_rows_of(permitted: PermittedScopes, cells: Sequence[Cell], query: Usag
         return lookup(by_cell, "usage_breakdown_of_users", **arguments)
     if arguments["source"] == "WORKSPACE":
         return lookup(by_cell, "usage_breakdown_of_workspace", **arguments)
-    if query.credits_only and permitted.everyone and _is_ranking(cells, query):
+    if permitted.everyone and is_ranking(cells, query):
         return lookup(_most, "usage_most", **arguments)
     return lookup(by_cell, "usage_breakdown", **arguments)
 
@@ -222,10 +222,10 @@ def _are_whole_users(cells: Sequence[Cell]) -> bool:
     return user_id is not None and cells[0] == Cell(user_id=user_id)
 
 
-def _is_ranking(cells: Sequence[Cell], query: UsageQuery) -> bool:
-    """Tell whether all users of the workspace are ranked by their credits."""
-    asked = (query.by, query.ordering, query.filter, *cells)
-    return asked == ((Dimension.USER,), Ordering.CREDITS_DESC, ANYTHING, Cell())
+def is_ranking(cells: Sequence[Cell], query: UsageQuery) -> bool:
+    """Tell whether all the workspace's users are ranked by their credits in whole days, and nothing else is asked."""
+    asked = (query.credits_only, query.range.edges, query.by, query.ordering, query.filter, *cells)
+    return asked == (True, (), (Dimension.USER,), Ordering.CREDITS_DESC, ANYTHING, Cell())
 
 
 def names_users(cells: Sequence[Cell], query: UsageQuery) -> bool:

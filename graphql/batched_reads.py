@@ -21,9 +21,9 @@ from creditdesk.graphql.batched_people import (
 )
 from creditdesk.graphql.batched_usage import (
     BREAKDOWN,
-    OF_USER,
     SERIES,
     USAGE,
+    USER_OF_ROW,
     read_breakdowns,
     read_series,
     read_usage_of_groups,
@@ -54,7 +54,7 @@ BATCHES: Batches = {
     ("User", "usage"): Batch(read_usage_of_users, "user_id", USAGE, shown_usage),
     ("Group", "usage"): Batch(read_usage_of_groups, "group_id"),
     ("CreditUsage", "breakdown"): Batch(read_breakdowns, None, BREAKDOWN, shown_breakdown),
-    ("UsageRow", "user"): Batch(read_users, OF_USER),
+    ("UsageRow", "user"): Batch(read_users, USER_OF_ROW),
     ("CreditUsage", "series"): Batch(read_series, None, SERIES, shown_all_series),
 }
 """By type and field."""

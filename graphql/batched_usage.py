@@ -10,10 +10,10 @@ from creditdesk.credits import usage
 from creditdesk.credits.ranges import Range as ResolvedRange
 from creditdesk.credits.series import SeriesLookup, SeriesRows, series_rows_of, shown_series
 from creditdesk.credits.usage import ANYTHING, BreakdownRows, Cell, Figures, Filter, UsageLookup, UsageQuery
-from creditdesk.credits.written_usage import usage_written_of_users
+from creditdesk.credits.written_usage import OF_USER, usage_written_of, usage_written_of_users
 from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.enums import Attribution, Dimension, Interval, Ordering
-from creditdesk.graphql.execution.plans import Ask, DeclinedError, Shape, Written
+from creditdesk.graphql.execution.plans import Ask, Columns, DeclinedError, Shape, Written
 from creditdesk.graphql.figures import FIGURES, UsageFilter, shown_figures
 from creditdesk.graphql.ids import uuid_of
 from creditdesk.graphql.loaders import cell_shape
@@ -118,7 +118,7 @@ def read_usage_of_groups(
 
     if not _wants_figures(info):
         return shown([Figures()] * len(cells))
-    question = (UsageQuery(asked.span, asked.filter), cell_shape(cells[0]))
+    question = (UsageQuery(asked.span, asked.filter), cell_shape(cells[0]), None)
     return Ask(_breakdowns, question, cells, lambda found: shown([*map(_total, found)]))
 
 
@@ -147,7 +147,7 @@ def read_breakdowns(
     whole = [one for one in usages if isinstance(one, CreditUsage)]
     cells, shape = _alike([one.cell for one in whole])
     query = UsageQuery(whole[0].span, whole[0].filter, dimensions, size, order_by, wants_credits_only(info))
-    return Ask(_breakdowns, (query, shape), cells, shown)
+    return Ask(_breakdowns, (query, shape, template), cells, shown)
 
 
 def _usage_of_users(context: Context, query: UsageQuery, users: Sequence[UUID | str]) -> UsageLookup:
@@ -159,8 +159,13 @@ def _written_usage_of_users(context: Context, question: tuple[UsageQuery, str], 
     return usage_written_of_users(context.permitted, users, query, template)
 
 
-def _breakdowns(context: Context, question: tuple[UsageQuery, tuple[bool, ...]], cells: Sequence[Cell]) -> UsageLookup:
-    return usage.usage_rows_of(context.permitted, cells, question[0])
+def _breakdowns(
+    context: Context, question: tuple[UsageQuery, tuple[bool, ...], str | None], cells: Sequence[Cell]
+) -> UsageLookup:
+    query, _, template = question
+    if template is None:
+        return usage.usage_rows_of(context.permitted, cells, query)
+    return usage_written_of(context.permitted, cells, query, template)
 
 
 def shown_breakdown(found: tuple[BreakdownRows, CreditUsage | UserUsage]) -> UsageBreakdown:
@@ -175,6 +180,7 @@ def read_series(
     interval: Interval,
     by: Dimension | None = None,
     first: int = 10,
+    template: str | None = None,
 ) -> Ask:
     """Ask for the series of each usage, and note whether they are by a dimension."""
     dimensions, size, lean = (by,) if by else (), checked_rows(first), wants_points_of_credits(info)
@@ -185,14 +191,14 @@ def read_series(
     def shown(found: Sequence[list[SeriesRows]]) -> list[list[tuple[SeriesRows, bool]]]:
         return [[(series, by is not None) for series in one] for one in found]
 
-    return Ask(_series, (query, interval, shape), cells, shown)
+    return Ask(_series, (query, interval, shape, template), cells, shown)
 
 
 def _series(
-    context: Context, question: tuple[UsageQuery, Interval, tuple[bool, ...]], cells: Sequence[Cell]
+    context: Context, question: tuple[UsageQuery, Interval, tuple[bool, ...], str | None], cells: Sequence[Cell]
 ) -> SeriesLookup:
-    query, interval, _ = question
-    return series_rows_of(context.permitted, cells, query, interval)
+    query, interval, _, template = question
+    return series_rows_of(context.permitted, cells, query, interval, template)
 
 
 def _alike(cells: list[Cell]) -> tuple[list[Cell], tuple[bool, ...]]:
@@ -222,14 +228,14 @@ def _columns(prefix: str = "s") -> dict[str, str]:
     }
 
 
-OF_USER = "key.user_id"
+USER_OF_ROW = "key.user_id"
 _ROW = Shape(
     {name: read for name, read in _columns().items() if name != "rowCount"}
-    | {OF_USER: f"s[{usage.COLUMNS.index('user_id')}]"},
+    | {USER_OF_ROW: f"s[{usage.COLUMNS.index('user_id')}]"},
     {},
 )
 _REST = Shape({name: read for name, read in _columns().items() if name not in {"product", "model"}}, {})
-_WRITTEN_ROW = {
+_WRITTEN_ROW: Columns = {
     "product": "%1$s",
     "model": "%2$s",
     "credits": '"%3$s"',
@@ -237,8 +243,9 @@ _WRITTEN_ROW = {
     "inputTokens": '"%5$s"',
     "cachedInputTokens": '"%6$s"',
     "outputTokens": '"%7$s"',
+    "user": {"id": f'"{OF_USER[0]}"', "displayName": OF_USER[1], "email": OF_USER[2]},
 }
-"""As `usage_written_of_users` takes it."""
+"""As what writes rows takes it."""
 BREAKDOWN = Shape(
     {
         "rows": Written("s[0].written", _WRITTEN_ROW, ("s[0].rows", _ROW)),
@@ -258,8 +265,14 @@ _POINT = Shape(
     },
     {},
 )
+_WRITTEN_POINT: Columns = {"start": '"%1$s"', "credits": '"%2$s"'}
+"""As `series_rows_of` takes it."""
 SERIES = Shape(
-    {"key": "UsageKey(key=s[0].key) if s[1] else None", "points": ("s[0].points", _POINT)}, {"UsageKey": UsageKey}
+    {
+        "key": "UsageKey(key=s[0].key) if s[1] else None",
+        "points": Written("s[0].written", _WRITTEN_POINT, ("s[0].points", _POINT), beside=frozenset({"key"})),
+    },
+    {"UsageKey": UsageKey},
 )
 USAGE = Shape(
     {

@@ -404,12 +404,11 @@ WITH
   -- include usage_rows
 ;
 
--- name: usage_most
--- plan: scattered
+-- fragment: users_of_most
 -- The workspace's users who used most credits over whole days, and who they are: no sum of the others.
 --
 -- Who used no credits is a row all the same if they used anything else; that is looked up for such users alone.
-WITH spent AS (
+spent AS (
   SELECT r.user_id, app_total(r.credits) AS credits
   FROM (
     -- include users_spending
@@ -427,21 +426,52 @@ WITH spent AS (
         OR app_total(d.output_tokens) <> 0
     )
   END
-)
-SELECT 1 AS nth, most.user_id, NULL::uuid AS group_id, NULL AS product, NULL AS model,
-  most.credits, 0, 0, 0, 0, 1, row_number() OVER (ORDER BY most.credits DESC, most.user_id) AS place,
-  u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version
-FROM (
+),
+most AS (
   SELECT user_id, credits
   FROM spent
   ORDER BY credits DESC, user_id
   LIMIT %(first)s::integer
-) AS most
+)
+
+-- fragment: named_most
+FROM most
 LEFT JOIN app_user AS u
   ON u.workspace_id = %(workspace_id)s::uuid
   AND u.id = most.user_id
 WHERE %(everyone)s::boolean
+
+-- name: usage_most
+-- plan: scattered
+-- Who used most credits, as rows.
+WITH
+  -- include users_of_most
+SELECT 1 AS nth, most.user_id, NULL::uuid AS group_id, NULL AS product, NULL AS model,
+  most.credits, 0, 0, 0, 0, 1, row_number() OVER (ORDER BY most.credits DESC, most.user_id) AS place,
+  u.id, u.display_name, u.email, u.external_id, u.kind, u.active, u.home_group_id, u.version
+-- include named_most
 ORDER BY place;
+
+-- name: usage_most_written
+-- plan: scattered
+-- The same as one JSON list, and nothing where a user is not there to be named.
+--
+-- The template is as that of whole users, but 3 alone is there of the figures; 8 to 10 are the user's id, as the API
+-- tells it, name and e-mail address.
+WITH
+  -- include users_of_most
+SELECT
+  CASE WHEN count(*) = count(u.id) THEN '[' || coalesce(string_agg(
+    format(
+      %(template)s::text,
+      'null', 'null', trim_scale(most.credits * 0.000001), NULL, NULL, NULL, NULL,
+      rtrim(encode(convert_to('User:' || u.id, 'UTF8'), 'base64'), '='), to_json(u.display_name),
+      coalesce(to_json(u.email)::text, 'null')
+    ),
+    ',' ORDER BY most.credits DESC, most.user_id
+  ), '') || ']' END
+-- include named_most
+;
 
 -- name: usage_breakdown
 -- plan: custom
@@ -502,26 +532,47 @@ WITH
   -- include usage_points
 ;
 
+-- fragment: days_by_product
+-- What a chart of the workspace mostly shows.
+(%(bucket)s::text = 'day' AND %(by_product)s::boolean AND NOT %(by_model)s::boolean)
+
+-- fragment: days_of_workspace
+-- The workspace's days in the range, for whoever may see everyone.
+FROM rollup_workspace_day AS r
+WHERE %(everyone)s::boolean
+  AND r.workspace_id = %(workspace_id)s::uuid
+  AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+
 -- name: usage_series_of_credits
 -- plan: generic
 -- The credits of the whole workspace as series, the largest first: of each the points where anything was used, as two
--- lists, which take less to hand over than a row for each point.
-SELECT product, model, array_agg(bucket), array_agg(credits)
+-- lists with commas in between, which take less to hand over than a row for each point. `as_written` has credits as the
+-- API writes them, instead of micro-credits.
+--
+-- Days by product are in the order of the key, and need no hash of each row. The others are a branch of their own, which
+-- is not run for them.
+SELECT product, model, string_agg(bucket::text, ','),
+  string_agg(CASE WHEN %(as_written)s::boolean THEN trim_scale(credits * 0.000001)::text ELSE credits::text END, ',')
 FROM (
+  SELECT r.day AS bucket, r.product, NULL AS model, app_total(r.credits) AS credits
+  -- include days_of_workspace
+    AND
+    -- include days_by_product
+  GROUP BY r.day, r.product
+  UNION ALL
   SELECT
     -- A day is its own: that is quicker to see than to cut.
     CASE WHEN %(bucket)s::text = 'day' THEN r.day ELSE date_trunc(%(bucket)s::text, r.day::timestamp)::date END AS bucket,
     CASE WHEN %(by_product)s::boolean THEN r.product END AS product,
     CASE WHEN %(by_model)s::boolean THEN r.model END AS model,
     app_total(r.credits) AS credits
-  FROM rollup_workspace_day AS r
-  WHERE %(everyone)s::boolean
-    AND r.workspace_id = %(workspace_id)s::uuid
-    AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
+  -- include days_of_workspace
+    AND NOT
+    -- include days_by_product
   GROUP BY 1, 2, 3
 ) AS r
-GROUP BY 1, 2
-ORDER BY sum(credits) DESC, product, model;
+GROUP BY product, model
+ORDER BY app_total(credits) DESC, product, model;
 
 -- name: usage_series
 -- plan: custom

@@ -1,11 +1,11 @@
 """What need not be: objects where lean ones cover what is selected, and rows where all that is selected is JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from graphql import GraphQLObjectType, GraphQLOutputType, SelectionSetNode, get_named_type
 
 from creditdesk.graphql.execution.collecting import Collector
-from creditdesk.graphql.execution.plans import Batch, Batches, Shape, Written
+from creditdesk.graphql.execution.plans import Batch, Batches, Columns, Shape, Written
 
 Selections = Sequence[SelectionSetNode | None]
 
@@ -18,21 +18,31 @@ def is_lean(
 
 
 def template_of(shape: Shape, type_: GraphQLOutputType, selections: Selections, collector: Collector) -> str | None:
-    """Return the template of what is selected of a list that can be read as JSON, if that is all that is selected."""
+    """Return the template of what is selected of a list that can be read as JSON, if nothing else has to be read."""
     named = get_named_type(type_)
     if not isinstance(named, GraphQLObjectType):
         return None
-    fields = [nodes for nodes in collector.fields(named, selections).values() if nodes[0].name.value != "__typename"]
-    read = shape.reads.get(fields[0][0].name.value) if len(fields) == 1 else None
-    if not isinstance(read, Written):
+    fields = [(nodes[0].name.value, nodes) for nodes in collector.fields(named, selections).values()]
+    lists = [(read, name, nodes) for name, nodes in fields if isinstance(read := shape.reads.get(name), Written)]
+    if len(lists) != 1:
         return None
-    item = get_named_type(named.fields[fields[0][0].name.value].type)
-    if not isinstance(item, GraphQLObjectType):
+    [(read, name, nodes)] = lists
+    if not read.beside.issuperset({other for other, _ in fields} - {name, "__typename"}):
+        return None
+    return _template(read.columns, named.fields[name].type, [node.selection_set for node in nodes], collector)
+
+
+def _template(columns: Columns, type_: GraphQLOutputType, selections: Selections, collector: Collector) -> str | None:
+    named = get_named_type(type_)
+    if not isinstance(named, GraphQLObjectType):
         return None
     parts = []
-    for key, nodes in collector.fields(item, tuple(node.selection_set for node in fields[0])).items():
+    for key, nodes in collector.fields(named, selections).items():
         name = nodes[0].name.value
-        column = f'"{item.name}"' if name == "__typename" else read.columns.get(name)
+        column = f'"{named.name}"' if name == "__typename" else columns.get(name)
+        if isinstance(column, Mapping):
+            inner = [node.selection_set for node in nodes]
+            column = _template(column, named.fields[name].type, inner, collector)
         if column is None:
             return None
         parts.append(f'"{key}":{column}')

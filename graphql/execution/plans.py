@@ -44,17 +44,22 @@ class Call:
     """Its arguments, where no variable is among them."""
 
 
+Columns: TypeAlias = Mapping[str, "str | Columns"]
+"""How each field of an object is said in a template: as text, or as an object that is always there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A list of objects that may have been read as JSON: `text` is an expression for it, None where `objects` has them.
 
-    It is read so where nothing else is selected beside the list, and of its objects nothing but `columns`. The batch is
-    then given a `template` of an object's JSON, where each of them is said as these say it.
+    It is read so where nothing else is selected than what may be `beside` the list, and of its objects nothing but
+    `columns`. The batch is then given a `template` of an object's JSON, where each of them is said as these say it.
     """
 
     text: str
-    columns: Mapping[str, str]
+    columns: "Columns"
     objects: "tuple[str, Shape]"
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,53 @@ def test_what_users_used_is_broken_down_by_user_as_well(world: World) -> None:
     assert all(user == of_row for user, of_row in named)
 
 
+WRITTEN = (
+    ("series(interval: DAY, by: PRODUCT) { key { product other } points { start credits } }",
+     "usage_series_of_credits"),
+    ("series(interval: DAY, by: PRODUCT, first: 1) { points { credits } key { other product } }",
+     "usage_series_of_credits"),
+    ("series(interval: WEEK, by: MODEL) { __typename points { __typename at: start credits } }",
+     "usage_series_of_credits"),
+    ("series(interval: MONTH) { key { product } points { start } }", "usage_series_of_credits"),
+    ("series(interval: DAY) { points { start credits again: credits } }", "usage_series_of_credits"),
+    ("series(interval: DAY) { points { start } others: points { credits } }", "usage_series_of_credits"),
+    ("series(interval: DAY, by: PRODUCT) { points { start credits requests } }", "usage_series_of_workspace"),
+    ("breakdown(by: [USER], first: 3) { rows { __typename credits user { __typename name: displayName id email } } }",
+     "usage_most_written"),
+    ("breakdown(by: [USER]) { rows { credits user { id } product } }", "usage_most_written"),
+    ("breakdown(by: [USER]) { rows { credits user { id kind } } }", "usage_most"),
+    ("breakdown(by: [USER]) { rows { credits } more: rows { user { id } } }", "usage_most"),
+    ("breakdown(by: [USER]) { rows { requests user { id } } }", "usage_breakdown"),
+    ("breakdown(by: [PRODUCT]) { rows { credits user { id } } }", "usage_breakdown_of_workspace"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("selected", "statement"), WRITTEN)
+@pytest.mark.parametrize("range_", [_RANGES[1], _RANGES[2]])
+def test_what_is_written_of_the_workspace_is_what_the_stock_executor_writes(
+    world: World, selected: str, statement: str, range_: dict[str, Any]
+) -> None:
+    planned, stock = Watched(world), Watched(world, stock=True)
+    document = f"query($range: RangeInput!) {{ viewer {{ workspace {{ usage(range: $range) {{ {selected} }} }} }} }}"
+    with world.statements() as ran:
+        answer = planned.ask("OWNER", document, range=range_)
+    assert orjson.dumps(answer) == orjson.dumps(stock.ask("OWNER", document, range=range_))
+    assert planned.outcomes == [Outcome.FOLLOWED]
+    if "days" in range_:
+        assert ran[0] == statement
+    else:
+        assert "written" not in " ".join(ran), "parts of days are rows"
+
+
+def test_rows_that_are_not_by_user_have_none_where_users_are_written(world: World) -> None:
+    planned, stock = Watched(world), Watched(world, stock=True)
+    document = """query($range: RangeInput!) { viewer { workspace { users(first: 9) { nodes {
+      usage(range: $range) { breakdown(by: [PRODUCT]) { rows { product user { id } } } } } } } } }"""
+    range_ = {"days": {"first": FIRST_DAY, "last": LAST_DAY}}
+    assert planned.ask("OWNER", document, range=range_) == stock.ask("OWNER", document, range=range_)
+    assert planned.outcomes == [Outcome.FOLLOWED]
+
+
 MAIN = """{ viewer { workspace { users(first: 100) { nodes { displayName budget {
   limit { ... on LimitedTo { amount } } source { id } candidates { id value { ... on LimitedTo { amount } } }
   product model used held remaining overBy period { cadence start end } resetsAt enforcement status %s } } } } } }"""

@@ -17,7 +17,7 @@ from creditdesk.credits.amounts import format_credits
 from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.credits.ranges import Range, months_of, range_of_days, range_of_instants
-from creditdesk.credits.series import Interval, Series, series_of
+from creditdesk.credits.series import Interval, Series, series_of, series_rows_of
 from creditdesk.credits.usage import (
     NO_GROUP,
     Breakdown,
@@ -30,8 +30,10 @@ from creditdesk.credits.usage import (
     Ordering,
     UsageQuery,
     usage_of,
+    usage_rows_of,
 )
-from creditdesk.credits.written_usage import usage_written_of_users
+from creditdesk.credits.written_usage import usage_written_of, usage_written_of_users
+from creditdesk.graphql.ids import encode_id
 from support.ledgers import Desk, Ledger
 
 ZONES = ("UTC", "Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe", "America/Santiago")
@@ -448,6 +450,84 @@ def test_words_are_escaped_where_rows_are_written(ledger: Ledger, names: list[st
     [found] = ledger.desk.run(ledger.reader.look_up([usage_written_of_users(ledger.everyone, users, query, "%1$s")]))
     assert json.loads(found[-1].written or "") == list(words)
     assert [one.written for one in found[:-1]] == ["[]"] * (len(names) - 1)
+
+
+MOST = '{"id":"%8$s","name":%9$s,"address":%10$s,"100%% of":"%3$s","words":[%1$s,%2$s]}'
+
+
+def test_who_used_most_is_written_as_the_rows_say(population: Population) -> None:
+    random, ledger = Random("most"), population.ledger  # noqa: S311 - dice, not a secret
+    ledger.desk.sql(
+        "UPDATE app_user SET email = NULL, display_name = %s WHERE workspace_id = %s AND id = %s",
+        'say "100%s"', ledger.workspace_id, ledger.users["u3"],
+    )  # fmt: skip
+    shown: list[dict[str, object]] = []
+    for _ in range(QUESTIONS // 3):
+        first = (FIRST + timedelta(days=random.randrange(DAYS))).date()
+        days = range_of_days(first, first + timedelta(days=random.choice((0, 6, 40, 89))), zone=ledger.zone)
+        query = UsageQuery(days, by=(Dimension.USER,), first=random.choice((1, 3, 20)), credits_only=True)
+        asked = [
+            usage_written_of(ledger.everyone, [Cell()], query, MOST),
+            usage_rows_of(ledger.everyone, [Cell()], query),
+        ]
+        [written], [lean] = ledger.desk.run(ledger.reader.look_up(asked))
+        users = {user.id: user for user in lean.users}
+        found = json.loads(written.written or "")
+        assert found == [
+            {
+                "id": encode_id("User", user_id),
+                "name": users[user_id].display_name,
+                "address": users[user_id].email,
+                "100% of": format_credits(spent),
+                "words": [None, None],
+            }
+            for _, user_id, _, _, _, spent, *_ in lean.rows
+        ]
+        shown += found
+    assert {(one["name"], one["address"]) for one in shown} >= {('say "100%s"', None), ("U1", "u1@example.com")}
+
+
+def test_who_is_not_there_to_be_named_is_not_written(ledger: Ledger) -> None:
+    now = datetime(2026, 6, 3, 12, tzinfo=UTC)
+    ledger.record(ledger.event("1", at=now, user=UserBy(id=ledger.users["ada"])))
+    day = range_of_days(now.date(), now.date(), zone=ledger.zone)
+    query = UsageQuery(day, by=(Dimension.USER,), first=9, credits_only=True)
+    asked = [usage_written_of(ledger.everyone, [Cell()], query, "%8$s")]
+    ledger.desk.run(ledger.reader.look_up(asked))
+    ledger.desk.sql(
+        "UPDATE rollup_user_day SET user_id = gen_random_uuid() WHERE workspace_id = %s", ledger.workspace_id
+    )
+    with pytest.raises(LookupError):
+        ledger.desk.run(ledger.reader.look_up(asked))
+
+
+POINT = '{"at":"%1$s","100%% of":"%2$s"}'
+
+
+@pytest.mark.parametrize("interval", [Interval.DAY, Interval.WEEK, Interval.MONTH])
+def test_points_that_are_written_say_what_the_events_say(population: Population, interval: Interval) -> None:
+    random, ledger = Random(f"written {interval.name}"), population.ledger  # noqa: S311 - dice, not a secret
+    rest = 0
+    for _ in range(QUESTIONS // 3):
+        first = (FIRST + timedelta(days=random.randrange(DAYS))).date()
+        days = range_of_days(first, first + timedelta(days=random.choice((0, 6, 40, 89))), zone=ledger.zone)
+        by = random.choice(((Dimension.PRODUCT,), (Dimension.PRODUCT,), (Dimension.MODEL,), ()))
+        query = UsageQuery(days, by=by, first=random.choice((1, 2, 20)), credits_only=True)
+        asked = series_rows_of(ledger.everyone, [Cell()], query, interval, POINT)
+        [[found]] = ledger.desk.run(ledger.reader.look_up([asked]))
+        expected = expected_series(uses_in(population, ledger.everyone, Cell(), query), query, interval)
+        assert [(one.key, json.loads(one.written or "")) for one in found] == [
+            (
+                one.key,
+                [
+                    {"at": f"{start.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "100% of": format_credits(figures.credits)}
+                    for start, figures in one.points
+                ],
+            )
+            for one in expected
+        ], query
+        rest += any(one.key is None for one in found)
+    assert rest
 
 
 def credits_of(series: Series) -> tuple[Key | None, list[tuple[datetime, int]]]:
