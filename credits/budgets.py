@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from itertools import chain
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from creditdesk.credits.budget_rules import Budget, Reading, Standing, budgets_of, main_budget
@@ -39,6 +40,14 @@ class BudgetRules:
     controls: Controls
     holders: tuple[Spender, ...]
     shown: frozenset[UUID]
+
+
+class LimitedGroups(NamedTuple):
+    """What limits groups until a moment: the controls that they share, and the rules that those come from."""
+
+    rules: BudgetRules
+    controls: Mapping[UUID, Sequence[Control]]
+    until: datetime
 
 
 async def budgets_of_users(
@@ -80,16 +89,64 @@ async def budget_of_groups(
 
 
 def groups_budgets(
-    permitted: PermittedScopes, groups: Collection[UUID], *, now: datetime
+    permitted: PermittedScopes,
+    groups: Collection[UUID],
+    *,
+    now: datetime,
+    keep: Callable[[LimitedGroups], None] = lambda _: None,
 ) -> Lookup[dict[UUID, Budget]]:
-    """State what finds the same as `budget_of_groups`."""
+    """State what finds the same as `budget_of_groups`; what limits them is given to whoever keeps it."""
 
     def found(rules: BudgetRules, balances: Balances) -> dict[UUID, Budget]:
-        controls = {id_: in_use(_shared(rules.controls, LimitScope.GROUP, id_, now)) for id_ in groups}
-        budgets = applied(permitted, rules, controls, balances, now=now)
-        return {id_: main for id_, of_group in budgets.items() if (main := main_budget(of_group, LimitScope.GROUP))}
+        every = {id_: list(_shared(rules.controls, LimitScope.GROUP, id_, now)) for id_ in groups}
+        until = until_of(rules.controls, chain.from_iterable(every.values()), now=now)
+        limited = LimitedGroups(rules, {id_: in_use(controls) for id_, controls in every.items()}, until)
+        keep(limited)
+        return main_budgets_of(permitted, limited, balances, now=now)
 
     return _by_rules(found, permitted, users=(), groups=groups, now=now)
+
+
+def main_budgets_of(
+    permitted: PermittedScopes, limited: LimitedGroups, balances: Balances, *, now: datetime
+) -> dict[UUID, Budget]:
+    """Return the budget for all usage that each group shares, where one is set."""
+    budgets = applied(permitted, limited.rules, limited.controls, balances, now=now)
+    return {id_: main for id_, of_group in budgets.items() if (main := main_budget(of_group, LimitScope.GROUP))}
+
+
+def until_of(controls: Controls, every: Iterable[Control], *, now: datetime) -> datetime:
+    """Return until when all of these stay as they are, if nobody changes anything: to the end of the day at most."""
+    ends = [period_of(Cadence.DAY, now, zone=controls.zone, anchors=()).end]
+    for control in every:
+        ends.append(control.period.end)
+        if control.limit.changes_at is not None:
+            ends.append(control.limit.changes_at)
+    return min(ends)
+
+
+def named_balances(
+    permitted: PermittedScopes,
+    named: Sequence[tuple[Control, UUID | str]],
+    found: Callable[[Sequence[tuple[int, int]]], Found],
+    *,
+    now: datetime,
+) -> Lookup[Found]:
+    """State what is found by what was used and what is held of each of these controls' balances of somebody."""
+
+    def in_order(rows: Sequence[list[Row]]) -> Found:
+        taken = {nth: (used, held) for nth, used, held in rows[0]}
+        return found([taken.get(nth, (0, 0)) for nth in range(1, len(named) + 1)])
+
+    return lookup(
+        in_order,
+        "balances",
+        workspace_id=permitted.workspace_id,
+        kinds=[control.kind.id for control, _ in named],
+        scopes=[scope_id for _, scope_id in named],
+        first_days=[control.period.first_day for control, _ in named],
+        now_seconds=int(now.timestamp()),
+    )
 
 
 async def budget_of_workspace(conn: Connection, permitted: PermittedScopes, *, now: datetime) -> Budget | None:

@@ -1,13 +1,13 @@
 """The first budget of each of many users to look at: their own for all usage, by rules that many of them share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from creditdesk.credits.budget_rules import Budget, Reading, Standing, applied_budget, main_control
-from creditdesk.credits.budgets import in_use, reading_of, scope_arguments
+from creditdesk.credits.budgets import in_use, reading_of, scope_arguments, until_of
 from creditdesk.credits.controls import (
     Control,
     Controls,
@@ -51,13 +51,28 @@ class MainBudget(NamedTuple):
         return applied_budget(Standing(control, self.used, self.held, whole=True), self.reading, binding=False)
 
 
+class LimitedUsers(NamedTuple):
+    """What limits users until a moment, in their order: each one's main control, None for whoever may not be seen."""
+
+    controls: Sequence[Control | None]
+    reading: Reading
+    until: datetime
+
+
 def main_budgets_of_users(
-    permitted: PermittedScopes, users: Sequence[str], *, now: datetime
+    permitted: PermittedScopes,
+    users: Sequence[str],
+    *,
+    now: datetime,
+    keep: Callable[[LimitedUsers], None] = lambda _: None,
 ) -> Lookup[list[MainBudget | None]]:
-    """State what finds the main budget of each of these users, None for those whom the caller may not see."""
+    """State what finds the main budget of each of these users, None for those whom the caller may not see.
+
+    What limits them is given to whoever keeps it.
+    """
 
     def found(rows: Sequence[list[Row]]) -> list[MainBudget | None]:
-        return _main_budgets(rows, permitted, users, now=now)
+        return _main_budgets(rows, permitted, users, keep, now=now)
 
     return lookup(
         found,
@@ -72,7 +87,12 @@ def main_budgets_of_users(
 
 
 def _main_budgets(
-    rows: Sequence[list[Row]], permitted: PermittedScopes, users: Sequence[str], *, now: datetime
+    rows: Sequence[list[Row]],
+    permitted: PermittedScopes,
+    users: Sequence[str],
+    keep: Callable[[LimitedUsers], None],
+    *,
+    now: datetime,
 ) -> list[MainBudget | None]:
     settings, kinds, rule_rows, balance_rows = rows
     rules = [limit_of(row[:-2]) for row in rule_rows]
@@ -82,8 +102,9 @@ def _main_budgets(
     main_controls = _MainControls(controls, permitted.workspace_id, members, now)
     visible, balances = _balances(balance_rows)
     found: list[MainBudget | None] = []
-    for user in users:
-        control = main_controls.of(user) if user in visible else None
+    limited = [main_controls.of(user) if user in visible else None for user in users]
+    keep(LimitedUsers(limited, reading, main_controls.until))
+    for user, control in zip(users, limited, strict=True):
         if control is None:
             found.append(None)
         else:
@@ -113,6 +134,8 @@ class _MainControls:
         self._controls = replace(controls, kinds=tuple(kind for kind in controls.kinds if kind.scope is _USER))
         self._workspace_id = workspace_id
         self._periods = periods_now(self._controls, now)
+        self.until = until_of(controls, (), now=now)
+        """Until when all that were worked out stay as they are, if nobody changes anything."""
         self._now = now
         self._limited = {str(id_) for id_, rules in controls.limits.items() if rules[0].scope is _USER}
         self._groups_of: dict[str, tuple[UUID, ...]] = {}
@@ -140,5 +163,6 @@ class _MainControls:
             group_ids=groups,
             limits=self._controls.limits.get(user_id, ()),
         )
-        found = controls_of(self._controls, holder, self._workspace_id, now=self._now, periods=self._periods)
+        found = [*controls_of(self._controls, holder, self._workspace_id, now=self._now, periods=self._periods)]
+        self.until = min(self.until, until_of(self._controls, found, now=self._now))
         return main_control(in_use(found), _USER)

@@ -5,10 +5,9 @@ may read it, kept with what is known of the caller, and forgotten with it once t
 has moved; what was used and what is held is read each time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 from uuid import UUID
 
 from creditdesk.credits.budget_rules import Budget, Reading, main_control
@@ -16,21 +15,20 @@ from creditdesk.credits.budgets import (
     BudgetRules,
     applied,
     in_use,
+    named_balances,
     reading_of,
     rules_of,
     scope_arguments,
+    until_of,
     users_budgets,
 )
 from creditdesk.credits.controls import Control, controls_of
 from creditdesk.credits.limits import LimitScope
 from creditdesk.credits.main_budgets import MainBudget, main_budgets_of_users
 from creditdesk.credits.people import User, user_from
-from creditdesk.credits.periods import Cadence, period_of
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Row
 from creditdesk.db.lookups import Lookup, found_of, lookup
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +90,11 @@ class OwnAccount:
             return found_of(users_budgets(self._permitted, [id_], now=now), lambda found: found.get(id_, []))
         limited = self._limited_by(rules, now)
 
-        def found(rows: Sequence[list[Row]]) -> list[Budget]:
-            named = [(one.kind.id, one.scope_id) for one in limited.controls]
-            balances = {named[nth - 1]: (used, held) for nth, used, held in rows[0]}
+        def found(taken: Sequence[tuple[int, int]]) -> list[Budget]:
+            balances = {(one.kind.id, one.scope_id): pair for one, pair in zip(limited.controls, taken, strict=True)}
             return applied(self._permitted, rules, {id_: limited.controls}, balances, now=now)[id_]
 
-        return self._balances(limited.controls, now, found)
+        return named_balances(self._permitted, [(one, one.scope_id) for one in limited.controls], found, now=now)
 
     def main_budget(self, *, now: datetime) -> Lookup[MainBudget | None]:
         """State what finds their main budget: as `main_budgets_of_users`, by the rules that are known."""
@@ -107,37 +104,21 @@ class OwnAccount:
             return found_of(main_budgets_of_users(self._permitted, [str(id_)], now=now), lambda found: found[0])
         main, reading = limited.main, limited.reading
 
-        def found(rows: Sequence[list[Row]]) -> MainBudget:
-            _, used, held = rows[0][0] if rows[0] else (1, 0, 0)
+        def found(taken: Sequence[tuple[int, int]]) -> MainBudget:
+            [(used, held)] = taken
             return MainBudget(id_, main, used, held, reading)
 
-        return self._balances([main], now, found)
+        return named_balances(self._permitted, [(main, id_)], found, now=now)
 
     def _limited_by(self, rules: BudgetRules, now: datetime) -> _Limited:
         if self._limited is None or self._limited.until <= now:
             [holder] = rules.holders
             every = list(controls_of(rules.controls, holder, self._permitted.workspace_id, now=now))
             controls = in_use(every)
-            today = period_of(Cadence.DAY, now, zone=rules.controls.zone, anchors=())
-            changes = [moment for one in every for moment in (one.period.end, one.limit.changes_at) if moment]
             self._limited = _Limited(
                 controls=controls,
                 main=main_control(controls, LimitScope.USER),
                 reading=reading_of(rules.controls, rules.shown, now=now),
-                until=min([today.end, *changes]),
+                until=until_of(rules.controls, every, now=now),
             )
         return self._limited
-
-    def _balances(
-        self, controls: Sequence[Control], now: datetime, found: Callable[[Sequence[list[Row]]], Found]
-    ) -> Lookup[Found]:
-        """State what is found by what was used and what is held of controls' balances, as far as those are there."""
-        return lookup(
-            found,
-            "balances",
-            workspace_id=self._permitted.workspace_id,
-            kinds=[one.kind.id for one in controls],
-            scopes=[one.scope_id for one in controls],
-            first_days=[one.period.first_day for one in controls],
-            now_seconds=int(now.timestamp()),
-        )

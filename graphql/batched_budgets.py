@@ -39,7 +39,10 @@ def _main_budgets(context: Context, _: None, users: Sequence[UUID | str]) -> Loo
     own = context.own_account(users)
     if own is not None:
         return found_of(own.main_budget(now=context.now), lambda budget: [budget])
-    return main_budgets_of_users(context.permitted, [str(id_) for id_ in users], now=context.now)
+    ids = [str(id_) for id_ in users]
+    if context.known is not None:
+        return context.known.main_budgets(ids, now=context.now)
+    return main_budgets_of_users(context.permitted, ids, now=context.now)
 
 
 def _budgets(context: Context, _: None, users: Sequence[UUID | str]) -> Lookup[list[list[Budget]]]:
@@ -53,7 +56,10 @@ def _budgets(context: Context, _: None, users: Sequence[UUID | str]) -> Lookup[l
 
 def _group_budgets(context: Context, _: None, groups: Sequence[UUID]) -> Lookup[list[Budget | None]]:
     ids = list(dict.fromkeys(groups))
-    found = groups_budgets(context.permitted, ids, now=context.now)
+    known = context.known
+    found = (
+        known.group_budgets(ids, now=context.now) if known else groups_budgets(context.permitted, ids, now=context.now)
+    )
     return found_of(found, lambda by_group: [by_group.get(id_) for id_ in groups])
 
 

@@ -12,6 +12,7 @@ from creditdesk.auth.callers import Caller, Callers
 from creditdesk.auth.policy import permitted_limits, permitted_scopes
 from creditdesk.auth.principal import Principal
 from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.known_budgets import KnownBudgets
 from creditdesk.credits.own_accounts import OwnAccount
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.connections import Connection, Database
@@ -33,6 +34,8 @@ class View:
     """A connection for reads of limits."""
     own: OwnAccount | None = None
     """What is known of the caller's own user, where anything may be remembered."""
+    known: KnownBudgets | None = None
+    """What is known of those whom the caller looks at, where anything may be remembered."""
 
     @classmethod
     def of(cls, database: Database, principal: Principal) -> "View":
@@ -49,8 +52,10 @@ class View:
         view: View | None = caller.kept.get(View)
         if view is None:
             view = cls.of(database, caller.principal)
-            if caller.as_of is not None and view.permitted.user_id is not None:
-                view = replace(view, own=OwnAccount(view.permitted, view.permitted.user_id))
+            if caller.as_of is not None:
+                id_ = view.permitted.user_id
+                own = OwnAccount(view.permitted, id_) if id_ is not None else None
+                view = replace(view, own=own, known=KnownBudgets(view.permitted))
             caller.kept[View] = view
         return view
 
@@ -76,6 +81,7 @@ class Context:
     limits_permitted: PermittedScopes = field(init=False)
     limits_reader: Connection = field(init=False)
     own: OwnAccount | None = field(init=False)
+    known: KnownBudgets | None = field(init=False)
     allowance: Allowance | None = None
     """What the caller may still ask for, once this request is charged for."""
     loaders: Loaders = field(init=False)
@@ -85,7 +91,7 @@ class Context:
         view = self.view or View.of(self.database, self.principal)
         self.permitted, self.reader = view.permitted, view.reader
         self.limits_permitted, self.limits_reader = view.limits_permitted, view.limits_reader
-        self._load(view.own)
+        self._load(view.own, view.known)
 
     def note_version(self, version: int | None) -> None:
         """Take note of the version of the workspace's controls that is in force."""
@@ -111,10 +117,10 @@ class Context:
 
     def forget(self) -> None:
         """Read again what was read before: for whoever has changed something."""
-        self._load(None)
+        self._load(None, None)
 
-    def _load(self, own: OwnAccount | None) -> None:
-        self.own = own
+    def _load(self, own: OwnAccount | None, known: KnownBudgets | None) -> None:
+        self.own, self.known = own, known
         limits = (self.limits_reader, self.limits_permitted)
         self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=own)
 

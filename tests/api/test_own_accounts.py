@@ -13,6 +13,9 @@ BUDGET = "limit { ... on LimitedTo { amount } } used held remaining overBy bindi
 OWN = f"""{{ viewer {{ user {{ id displayName email homeGroup {{ slug }} version
   main: budget {{ {BUDGET.replace("binding", "resetsAt status enforcement")} source {{ id }} candidates {{ id }} }}
   budget {{ {BUDGET} source {{ id version }} }} budgets {{ {BUDGET} candidates {{ id version }} }} }} }} }}"""
+PAGES = f"""{{ viewer {{ workspace {{ groups(first: 9) {{ nodes {{ name budget {{ {BUDGET} source {{ id version }} }}
+  members(first: 9) {{ nodes {{ displayName budget {{ {BUDGET.replace("binding", "resetsAt status enforcement")}
+    source {{ id version }} candidates {{ id version }} }} }} }} }} }} }} }} }}"""
 CALLERS = ("MEMBER", "GROUP_MANAGER", "OWNER")
 MO = {"id": shown_id("User", user_id("mo"))}
 RESEARCH = {"id": shown_id("Group", group_id("research"))}
@@ -37,18 +40,20 @@ def world(module_database: FreshDatabase) -> Iterator[World]:
         yield filled
 
 
-async def elsewhere(world: World, caller: str) -> Any:
+async def elsewhere(world: World, caller: str, query: str) -> Any:
     """Return what a caller is told by a server that remembers nothing of anybody."""
     transport = httpx.ASGITransport(another_endpoint(world.database, world.site))
     async with httpx.AsyncClient(transport=transport, base_url="http://second") as http:
-        response = await http.post("/", json={"query": OWN}, headers=world.headers(caller))
-        return response.json()["data"]["viewer"]["user"]
+        response = await http.post("/", json={"query": query}, headers=world.headers(caller))
+        return response.json()["data"]["viewer"]
 
 
 def told(world: World) -> list[Any]:
-    """Return what several callers are told of themselves, which is what they are told elsewhere."""
-    remembered = [world.ask(caller, OWN)["viewer"]["user"] for caller in CALLERS]
-    assert remembered == [world.run(elsewhere(world, caller)) for caller in CALLERS]
+    """Return what several callers are told of themselves, then of those they see: as they are told it elsewhere."""
+    asked = [(caller, query) for query in (OWN, PAGES) for caller in CALLERS]
+    for _ in range(3):  # it is remembered once it was planned, and read
+        remembered = [world.ask(caller, query)["viewer"] for caller, query in asked]
+        assert remembered == [world.run(elsewhere(world, *one)) for one in asked]
     return remembered
 
 
@@ -63,6 +68,25 @@ def test_after_each_kind_of_change_somebody_is_told_what_is_so(
     answer = world.ask(caller, query, input=values)[field]
     assert "message" not in answer, answer
     assert told(world)[0] != before[0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"target": {"group": RESEARCH}, "kind": "SHARED", "value": {"amount": "5"}},
+        {"target": {"group": RESEARCH}, "kind": "SHARED", "value": {"amount": "6"}},
+        {"target": {"group": RESEARCH}, "value": {"amount": "7"}},
+        {"target": {"workspace": True}, "value": {"amount": "8"}},
+    ],
+)
+def test_after_a_limit_of_others_is_set_whoever_has_looked_at_them_is_told_of_it(
+    world: World, values: dict[str, Any]
+) -> None:
+    before = told(world)
+    query = "mutation($input: SetLimitInput!) { setLimit(input: $input) { __typename ... on UserError { message } } }"
+    answer = world.ask("OWNER", query, input=values)["setLimit"]
+    assert "message" not in answer, answer
+    assert told(world)[-1] != before[-1]
 
 
 def test_once_somebody_is_known_only_the_version_and_what_is_used_and_held_are_read(world: World) -> None:

@@ -1,13 +1,14 @@
 """The main budgets of many users, worked out together: those that each one's budgets would say."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from creditdesk.credits.budget_rules import Budget, main_budget
-from creditdesk.credits.budgets import budgets_of_users
+from creditdesk.credits.budgets import budgets_of_users, groups_budgets
+from creditdesk.credits.known_budgets import LARGEST, MOST_PAGES, KnownBudgets
 from creditdesk.credits.limits import LimitScope, Shape
 from creditdesk.credits.main_budgets import main_budgets_of_users
 from creditdesk.credits.periods import Cadence
@@ -87,3 +88,68 @@ def test_the_statements_are_as_many_for_one_user_as_for_all(crowd: Ledger) -> No
     with statements(crowd) as ran:
         main_budgets(crowd, [*crowd.users.values()], crowd.everyone)
     assert dict(ran) == one
+
+
+MOMENTS = [
+    timedelta(),
+    timedelta(minutes=1),
+    timedelta(minutes=10),
+    timedelta(days=1),
+    timedelta(days=9),
+    timedelta(40),
+]
+"""Before and after a hold ends, a day, a limit, a week and a month."""
+
+
+def test_budgets_of_those_whose_limits_are_known_are_those_that_are_read_anew_at_any_moment(crowd: Ledger) -> None:
+    set_limit(crowd, "blue", 9, shared=True, soft=True)
+    set_limit(crowd, "blue", 3, shared=True, expires_at=NOW + timedelta(hours=3))
+    users, groups = [uuid4(), *crowd.users.values()], [*crowd.groups.values(), uuid4()]
+    asked = [*map(str, users)]
+    seen: set[object] = set()
+    for caller in (crowd.everyone, manager(crowd, "ada", "blue"), member(crowd, "eve"), nobody(crowd)):
+        reader = crowd.desk.database.reader(caller.row_scope)
+        known = KnownBudgets(caller)
+        for number, moment in enumerate(MOMENTS):
+            now = NOW + moment
+            for _ in range(2):
+                use(crowd, "bob", number + 1, at=now)
+                read = [main_budgets_of_users(caller, asked, now=now), known.main_budgets(asked, now=now)]
+                anew, found = crowd.desk.run(reader.look_up(read))
+                assert [one and (one.limit, one.whole) for one in found] == [
+                    one and (one.limit, one.whole) for one in anew
+                ]
+                pools = [groups_budgets(caller, groups, now=now), known.group_budgets(groups, now=now)]
+                anew, shared = crowd.desk.run(reader.look_up(pools))
+                assert shared == anew
+                seen |= {(one.limit, one.whole.period) for one in found if one}
+                seen |= {(one.value, one.period) for one in shared.values()}
+    assert len(seen) > len(MOMENTS)
+
+
+def test_of_those_whose_limits_are_known_nothing_is_read_but_what_is_used_and_held(crowd: Ledger) -> None:
+    known, users = KnownBudgets(crowd.everyone), [*map(str, crowd.users.values())]
+
+    def ran(*, now: datetime = NOW) -> dict[str, int]:
+        with statements(crowd) as names:
+            for asked in (known.main_budgets(users, now=now), known.group_budgets([*crowd.groups.values()], now=now)):
+                crowd.desk.run(crowd.reader.look_up([asked]))
+        return dict(names)
+
+    assert "rules_of_users" in ran()
+    assert ran() == {"balances": 2}
+    assert "rules_of_users" in ran(now=NOW + timedelta(days=1)), "the day is over"
+
+
+def test_so_many_pages_are_kept_and_none_that_is_too_large(crowd: Ledger) -> None:
+    known, groups = KnownBudgets(crowd.everyone), [*crowd.groups.values()]
+    pages = [[*groups, *(uuid4() for _ in range(nth))] for nth in range(MOST_PAGES + 1)]
+    large = [*groups, *(uuid4() for _ in range(LARGEST))]
+
+    def is_known(page: list[UUID]) -> bool:
+        return known.group_budgets(page, now=NOW).statements == ("balances",)
+
+    for page in (*pages, large):
+        crowd.desk.run(crowd.reader.look_up([known.group_budgets(page, now=NOW)]))
+    assert [is_known(page) for page in pages] == [False, *([True] * MOST_PAGES)]
+    assert not is_known(large)
