@@ -6,6 +6,7 @@ the connection. A straight way knows only what is plain; any other request goes 
 (docs/decisions/0026-straight-ways.md).
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
@@ -39,14 +40,14 @@ class _Nobody:
 class StraightCall:
     """A request that is being answered; in uvicorn's eyes one of its cycles."""
 
-    __slots__ = ("_begun", "_connection", "_route", "_ways", "disconnected", "id", "keep_alive", "response_complete")
+    __slots__ = ("_begun", "_connection", "_ways", "disconnected", "id", "keep_alive", "response_complete", "route")
 
     message_event = _Nobody()
 
     def __init__(self, connection: Connection, ways: "StraightWays", route: str, id_: str) -> None:
         self._connection = connection
         self._ways = ways
-        self._route = route
+        self.route = route
         self._begun = perf_counter()
         self.id = id_
         self.keep_alive = True
@@ -57,10 +58,7 @@ class StraightCall:
         """Send the answer, of which these are all headers but those that every answer has, and note it."""
         self.response_complete = True
         self._connection.send_whole(self, status, (*headers, *self._ways.headers, id_header(self.id)), content)
-        token = request_id.set(self.id)
-        seconds = perf_counter() - self._begun
-        self._ways.requests.note(method="POST", route=self._route, path=self._route, status=status, seconds=seconds)
-        request_id.reset(token)
+        self._ways.answered(self, status, perf_counter() - self._begun)
 
     def fail(self, error: Exception) -> None:
         """Answer that something went wrong that nobody expected."""
@@ -83,6 +81,20 @@ class StraightWays:
         self._ways = {path.encode(): (path, way) for path, way in ways.items()}
         self.requests = requests
         self.headers = headers
+        self._notes: list[tuple[StraightCall, int, float]] = []
+
+    def answered(self, call: StraightCall, status: int, seconds: float) -> None:
+        """Note a call, once the answers of this turn of the loop are on their way."""
+        if not self._notes:
+            asyncio.get_running_loop().call_soon(self._note)
+        self._notes.append((call, status, seconds))
+
+    def _note(self) -> None:
+        notes, self._notes = self._notes, []
+        for call, status, seconds in notes:
+            token = request_id.set(call.id)
+            self.requests.note(method="POST", route=call.route, path=call.route, status=status, seconds=seconds)
+            request_id.reset(token)
 
     def __contains__(self, url: bytes) -> bool:
         """Tell whether there is a way for what stands in a request's first line."""
