@@ -1,11 +1,11 @@
 """What the benchmark of holds has found, as a section of `docs/benchmarks.md`."""
 
-import os
-import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from pages import machine
 
 USERS, CONNECTIONS, PROCESSES = 5000, 64, 2
 BARE = "UPDATE bare SET held = held + 1 WHERE id = :id AND used + held + 1 <= lim;"
@@ -41,8 +41,8 @@ def report(results: dict[str, list[Round]], *, command: str) -> str:
     rounds, share = rate / together, rate / statistics.median(one.holds for one in results["cold"])
     return f"""## Placing holds
 
-`{command}`, {datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores,
-Python {platform.python_version()}, embedded PostgreSQL with its durable settings.
+`{command}`, {datetime.now(UTC):%Y-%m-%d}, {machine()},
+embedded PostgreSQL with its durable settings.
 
 *Holds* are placed over HTTP by {CONNECTIONS} connections at `creditdesk serve` with {PROCESSES} processes: token
 verified, limits resolved, each hold idempotent and durable, row-level security on, access log on.

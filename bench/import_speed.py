@@ -6,8 +6,6 @@ durable settings; only their ratio means anything, since machines differ and dri
 
 import argparse
 import asyncio
-import os
-import platform
 import random
 import statistics
 import tempfile
@@ -30,7 +28,7 @@ from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
 from creditdesk.db.connections import Database
 from creditdesk.db.migrate import migrate
 from creditdesk.db.scopes import DatabaseRole, RowScope
-from pages import put_section
+from pages import machine, put_section
 
 USERS, GROUPS, EVENTS_A_DAY = 5000, 10, 27_000
 PRODUCTS = ("chat", "code", "agents", "api")
@@ -182,8 +180,8 @@ def report(results: Sequence[tuple[float, float]], *, command: str, events: int)
     )
     return f"""## Recording usage
 
-`{command}`, {datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores,
-Python {platform.python_version()}, embedded PostgreSQL with its durable settings.
+`{command}`, {datetime.now(UTC):%Y-%m-%d}, {machine()},
+embedded PostgreSQL with its durable settings.
 
 A workspace of {USERS:,} users in {GROUPS} groups with {EVENTS_A_DAY:,} events a day; {events:,} events a round in
 batches of {MAX_BATCH}, a transaction each, on one connection. *Recorded* is `record_usage` as the API and the import

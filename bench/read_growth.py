@@ -21,7 +21,7 @@ from growth_pages import Cost, Step, Table, growth_picture, growth_report
 from loads import Measured
 from read_candidates import Candidate, Setting, candidates
 from read_dataset import HOT, companies
-from read_speed import LIFETIME, Bench, Load, benched, embedded_in, machine, scene_of, timed
+from read_speed import LIFETIME, Bench, Load, benched, embedded_in, scene_of, timed
 from read_workloads import WORKLOADS
 from write_workloads import SCOPE, WRITES, written
 
@@ -31,7 +31,7 @@ from creditdesk.db import embedded
 from creditdesk.db.bootstrap import SERVER
 from creditdesk.db.connections import Database
 from creditdesk.db.scopes import DatabaseRole, RowScope
-from pages import put_section
+from pages import machine, put_section
 
 DIRECTORY = Path("/tmp/creditdesk-growth")  # noqa: S108 - short, for a socket's path, and kept between steps
 LOAD = Load(connections=4, processes=1, rounds=1, seconds=4)

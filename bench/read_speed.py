@@ -7,8 +7,6 @@ are compared in full before they are timed.
 
 import argparse
 import math
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -35,7 +33,7 @@ from creditdesk.app.demo.issuer import DemoIssuer, DemoPerson
 from creditdesk.db import embedded
 from creditdesk.db.bootstrap import OWNER, SERVER, ensure_owned_database
 from creditdesk.db.migrate import migrate
-from pages import put_section
+from pages import machine, put_section
 
 MEMBERS = 200
 WARMING = 3
@@ -240,11 +238,6 @@ def embedded_in(place: Path | None) -> Iterator[embedded.EmbeddedServer]:
             yield server
         finally:
             server.leave()
-
-
-def machine() -> str:
-    """Return what this ran on."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def main() -> None:
