@@ -1,6 +1,6 @@
 """Values written into a statement that is sent as one message."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,7 @@ def literal(value: object) -> str:
     kind = type(value)
     if kind is str:
         return _word(value)  # type: ignore[arg-type]  # mypy does not narrow by `type`
-    if kind is UUID or kind is date:
+    if kind is UUID or kind is date or kind is datetime:
         return f"'{value}'"
     if kind is bool:
         return "true" if value else "false"

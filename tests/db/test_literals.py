@@ -1,7 +1,7 @@
 """Values written into a message: PostgreSQL reads each as what it was, whatever is in it."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +59,12 @@ def test_ids_days_numbers_and_truths_in_an_array_are_what_they_were(
 @given(WORD)
 def test_a_word_by_itself_is_what_it_was(server: psycopg.Connection, word: str) -> None:
     assert read(server, word, "text") == word
+
+
+@MANY
+@given(st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=st.timezones()))  # noqa: DTZ001 - bounds
+def test_a_moment_is_the_same_moment_whatever_its_zone(server: psycopg.Connection, moment: datetime) -> None:
+    assert read(server, moment, "timestamptz") == moment.astimezone(UTC)
 
 
 def test_what_postgresql_has_no_text_for_is_refused_and_never_cut_short(server: psycopg.Connection) -> None:

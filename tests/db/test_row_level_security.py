@@ -437,6 +437,10 @@ def test_policies_are_equalities_of_columns_and_the_context(world: World) -> Non
             assert shared.fullmatch(condition), (table, condition)
             continue
         assert allowed.fullmatch(condition), (table, policy, condition)
+        if policy == "administrator" and table in ("hold", "balance"):
+            # The same as the condition, read once for all rows of a statement.
+            assert check == "(workspace_id = ( SELECT app_workspace_id() AS app_workspace_id))", (table, check)
+            continue
         assert check is None or allowed.fullmatch(check), (table, policy, check)
         assert ("user_id()" in condition) is (policy == "member" and table not in ("workspace", *COMMON))
         assert " OR " not in condition or table == "workspace"
