@@ -15,8 +15,8 @@ from creditdesk.credits.main_budgets import LimitedUsers, MainBudget, main_budge
 from creditdesk.credits.permitted import PermittedScopes
 from creditdesk.db.lookups import Lookup
 
-MOST_PAGES = 16
-"""Of users, and of groups: so many are kept of each caller."""
+MOST_PAGES = 4
+"""Of users, and of groups: so many are kept of each caller, of whom there may be thousands."""
 
 LARGEST = 100
 """Of a page that is kept: what limits thousands would be kept for every caller who looks at them."""

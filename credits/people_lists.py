@@ -177,13 +177,27 @@ async def groups_page(
     conn: Connection, permitted: PermittedScopes, search: str | None, *, order: Order, window: Window
 ) -> Page[Group]:
     """Return a page of the workspace's groups that the caller may see."""
-    arguments = _order_arguments(order, window)
-    rows = await conn.rows(
-        "groups_page", search=sort_name(search) if search else None, **caller_arguments(permitted), **arguments
+    [page] = await conn.look_up([groups_listed(permitted, search, order=order, window=window)])
+    return page
+
+
+def groups_listed(
+    permitted: PermittedScopes, search: str | None, *, order: Order, window: Window
+) -> Lookup[Page[Group]]:
+    """State what finds the same as `groups_page`."""
+
+    def page(rows: Sequence[list[Row]]) -> Page[Group]:
+        found = [(Group(*group), Position(number, name, group[0])) for *group, number, name in rows[0]]
+        shown, more = _shown(found, window)
+        return Page(tuple(shown), more)
+
+    return lookup(
+        page,
+        "groups_page",
+        search=sort_name(search) if search else None,
+        **caller_arguments(permitted),
+        **_order_arguments(order, window),
     )
-    found = [(Group(*group), Position(number, name, group[0])) for *group, number, name in rows]
-    shown, more = _shown(found, window)
-    return Page(tuple(shown), more)
 
 
 async def groups_count(conn: Connection, permitted: PermittedScopes, search: str | None) -> int:

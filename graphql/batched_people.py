@@ -16,11 +16,16 @@ from creditdesk.graphql.enums import UserKind
 from creditdesk.graphql.execution.plans import Ask, DeclinedError, Shape
 from creditdesk.graphql.ids import encode_id
 from creditdesk.graphql.loaders import UsersQuestion
-from creditdesk.graphql.people import UserFilter, UserOrder
-from creditdesk.graphql.usage import User
+from creditdesk.graphql.people import GroupFilter, GroupOrder, UserFilter, UserOrder
+from creditdesk.graphql.usage import Group, User
+from creditdesk.graphql.workspace import shown_groups
 
 _Page: TypeAlias = tuple[int | None, str | None, int | None, str | None]
 """`first`, `after`, `last` and `before`."""
+
+
+MOST_KEPT = 100
+"""Of those on pages that are kept."""
 
 
 class UsersPage(NamedTuple):
@@ -63,7 +68,7 @@ def read_member_names(
 ) -> Ask:
     """Ask for the same, and nothing but the ids and names of those who are on it."""
     order, window = _asked(info, order_by, (first, after, last, before))
-    return Ask(_member_names, (order, window), groups)
+    return Ask(_member_names, (order, window), groups, lasts=_last(order, window, groups))
 
 
 def read_users_of_workspaces(
@@ -93,10 +98,48 @@ def _page_of_each(
     def shown(found: Sequence[UserRows]) -> list[UsersPage]:
         return [UsersPage(*one, order, window) for one in found]
 
-    return Ask(_users_rows, (groups[0] is not None, users, order, window, wants_total(info)), groups, shown)
+    question = (groups[0] is not None, users, order, window, wants_total(info))
+    return Ask(_users_rows, question, groups, shown, _last(order, window, groups))
 
 
-def _asked(info: Info, order_by: UserOrder | None, page: _Page) -> tuple[people.Order, people.Window]:
+def read_groups_of_workspaces(
+    workspaces: Sequence[object],
+    info: Info,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+    filter: GroupFilter | None = None,
+    order_by: GroupOrder | None = None,
+) -> Ask:
+    """Ask for a page of the workspace's groups: there is only one workspace, however often it is asked for."""
+    search = filter.search if filter else None
+    order, window = _asked(info, order_by, (first, after, last, before))
+
+    def shown(found: Sequence[people.Page[people.Group]]) -> list[Connection[Group]]:
+        return [shown_groups(page, info.context, search, order, window) for page in found]
+
+    pages = [None] * len(workspaces)
+    return Ask(_groups, (search, order, window), pages, shown, _last(order, window, pages))
+
+
+def _groups(
+    context: Context, question: tuple[str | None, people.Order, people.Window], pages: Sequence[None]
+) -> Lookup[list[people.Page[people.Group]]]:
+    search, order, window = question
+    found = people_lists.groups_listed(context.permitted, search, order=order, window=window)
+    return found_of(found, lambda page: [page] * len(pages))
+
+
+def _last(order: people.Order, window: people.Window, pages: Sequence[object]) -> bool:
+    """Tell whether pages stay the same until the version moves, and are little to keep.
+
+    Whatever changes users, groups, and who is in which makes a new version; what was used is another matter.
+    """
+    return order.by is people.OrderedBy.NAME and len(pages) * window.size <= MOST_KEPT
+
+
+def _asked(info: Info, order_by: UserOrder | GroupOrder | None, page: _Page) -> tuple[people.Order, people.Window]:
     order = order_by.resolved(info.context) if order_by else people.Order()
     return order, window_of(order, *page)
 

@@ -1,9 +1,9 @@
 """What a request's resolvers are given: who is calling, what they may see, when it is, and ways to the database."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import strawberry
@@ -36,6 +36,8 @@ class View:
     """What is known of the caller's own user, where anything may be remembered."""
     known: KnownBudgets | None = None
     """What is known of those whom the caller looks at, where anything may be remembered."""
+    kept: dict[Hashable, Sequence[Any]] | None = None
+    """What was found for the caller and stays the same until the version moves, by what was asked; likewise."""
 
     @classmethod
     def of(cls, database: Database, principal: Principal) -> "View":
@@ -55,7 +57,7 @@ class View:
             if caller.as_of is not None:
                 id_ = view.permitted.user_id
                 own = OwnAccount(view.permitted, id_) if id_ is not None else None
-                view = replace(view, own=own, known=KnownBudgets(view.permitted))
+                view = replace(view, own=own, known=KnownBudgets(view.permitted), kept={})
             caller.kept[View] = view
         return view
 
@@ -82,6 +84,7 @@ class Context:
     limits_reader: Connection = field(init=False)
     own: OwnAccount | None = field(init=False)
     known: KnownBudgets | None = field(init=False)
+    kept: dict[Hashable, Sequence[Any]] | None = field(init=False)
     allowance: Allowance | None = None
     """What the caller may still ask for, once this request is charged for."""
     loaders: Loaders = field(init=False)
@@ -91,7 +94,8 @@ class Context:
         view = self.view or View.of(self.database, self.principal)
         self.permitted, self.reader = view.permitted, view.reader
         self.limits_permitted, self.limits_reader = view.limits_permitted, view.limits_reader
-        self._load(view.own, view.known)
+        self._load(view.own)
+        self.known, self.kept = view.known, view.kept
 
     def note_version(self, version: int | None) -> None:
         """Take note of the version of the workspace's controls that is in force."""
@@ -117,10 +121,11 @@ class Context:
 
     def forget(self) -> None:
         """Read again what was read before: for whoever has changed something."""
-        self._load(None, None)
+        self._load(None)
+        self.known = self.kept = None
 
-    def _load(self, own: OwnAccount | None, known: KnownBudgets | None) -> None:
-        self.own, self.known = own, known
+    def _load(self, own: OwnAccount | None) -> None:
+        self.own = own
         limits = (self.limits_reader, self.limits_permitted)
         self.loaders = Loaders(self.reader, self.permitted, limits, self.now, own=own)
 

@@ -1,6 +1,6 @@
 """What plans ask for at one level of a document: each question once, of all its subjects, and all questions at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -9,9 +9,33 @@ from creditdesk.db.lookups import along
 from creditdesk.graphql.context import Context
 from creditdesk.graphql.execution.plans import Ask
 
+MOST_KEPT = 8
+"""Answers that last, of each caller: there may be thousands of them."""
+
 
 async def answers(context: Context, asks: Sequence[Ask]) -> list[Sequence[Any]]:
-    """Return what is found for each one's subjects.
+    """Return what is found for each one's subjects; what lasts is read once for as long as the caller is known."""
+    kept = context.kept
+    if kept is None:
+        found = await _read(context, asks)
+        return [found[ask] for ask in asks]
+    found = {ask: kept[key] for ask in asks if ask.lasts and (key := _key(ask)) in kept}
+    if unknown := [ask for ask in asks if ask not in found]:
+        found |= await _read(context, unknown)
+        for ask in unknown:
+            if ask.lasts:
+                kept[_key(ask)] = found[ask]
+                if len(kept) > MOST_KEPT:
+                    del kept[next(iter(kept))]
+    return [found[ask] for ask in asks]
+
+
+def _key(ask: Ask) -> Hashable:
+    return ask.lookup, ask.question, tuple(ask.subjects)
+
+
+async def _read(context: Context, asks: Sequence[Ask]) -> dict[Ask, Sequence[Any]]:
+    """Read what is asked.
 
     Whether a caller is still who they are known as is asked along, so that it takes no message of its own.
     """
@@ -33,7 +57,7 @@ async def answers(context: Context, asks: Sequence[Ask]) -> list[Sequence[Any]]:
             continue
         by_subject = dict(zip(of_all, found, strict=True))
         answered.update((ask, [by_subject[subject] for subject in ask.subjects]) for ask in same)
-    return [answered[ask] for ask in asks]
+    return answered
 
 
 def _alike(asks: Sequence[Ask]) -> Iterator[Sequence[Ask]]:

@@ -12,7 +12,7 @@ from creditdesk.credits.usage import Cell
 from creditdesk.graphql.audit import AuditOfWorkspace
 from creditdesk.graphql.budgets import WorkspaceBudget
 from creditdesk.graphql.connections import After, Before, Connection, First, Last, connection_of, window_of
-from creditdesk.graphql.context import Info
+from creditdesk.graphql.context import Context, Info
 from creditdesk.graphql.enums import Permission, PrincipalKind, Role
 from creditdesk.graphql.ids import decode_id_of, encode_id
 from creditdesk.graphql.limits import WorkspaceLimits
@@ -34,6 +34,19 @@ from creditdesk.graphql.usage import (
     user_of,
     users_page,
 )
+
+
+def shown_groups(
+    page: people.Page[people.Group], context: Context, search: str | None, order: people.Order, window: people.Window
+) -> Connection[Group]:
+    """Show a page of the workspace's groups."""
+    return connection_of(
+        page,
+        order,
+        window,
+        show=Group.of,
+        count=lambda: people_lists.groups_count(context.reader, context.permitted, search),
+    )
 
 
 @strawberry.input(one_of=True, description="A workspace, named in one of two ways.")
@@ -122,13 +135,7 @@ class Workspace(
         order = order_by.resolved(context) if order_by else people.Order()
         window = window_of(order, first, after, last, before)
         page = await people_lists.groups_page(context.reader, context.permitted, search, order=order, window=window)
-        return connection_of(
-            page,
-            order,
-            window,
-            show=Group.of,
-            count=lambda: people_lists.groups_count(context.reader, context.permitted, search),
-        )
+        return shown_groups(page, context, search, order, window)
 
     @strawberry.field(description="One group; null if there is none, or none that the caller may see.")
     async def group(

@@ -80,13 +80,15 @@ class Ask:
     """What a batch wants to be read, stated instead of read: so all that a level states is read at once.
 
     `lookup` states the reads that answer a question of its subjects: many batches may ask the same one. `then` makes
-    the batch's answers of what was found for each subject.
+    the batch's answers of what was found for each subject. What `lasts` is found again as long as nothing is known to
+    have changed, so it may be kept.
     """
 
     lookup: Callable[..., Any]
     question: Hashable
     subjects: Sequence[Any]
     then: Callable[[Sequence[Any]], Sequence[Any]] | None = None
+    lasts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
