@@ -13,6 +13,7 @@ from psycopg.adapt import Transformer
 from psycopg.types.array import ListBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from creditdesk.db.at_hand import AtHand
 from creditdesk.db.errors import DatabaseError, DatabaseUnavailable, translated
 from creditdesk.db.lookups import Found, Lookup
 from creditdesk.db.messages import (
@@ -79,6 +80,7 @@ class Database:
             configure=self._configure,
             open=False,
         )
+        self._at_hand = AtHand(self._pool)
 
     async def open(self) -> None:
         """Open the pool without waiting for a connection: readiness is asked for by `check`."""
@@ -86,6 +88,7 @@ class Database:
 
     async def close(self) -> None:
         """Give every connection back to PostgreSQL."""
+        await self._at_hand.put_down()
         await self._pool.close()
 
     async def _configure(self, connection: ServerConnection) -> None:
@@ -108,12 +111,12 @@ class Database:
             async with connection:
                 yield connection
         finally:
-            await self._pool.putconn(connection)
+            await self._at_hand.give(connection)
 
     async def _taken(self) -> ServerConnection:
-        """Take a connection out of the pool, to be put back there."""
+        """Take a connection, to be given back."""
         try:
-            return await self._pool.getconn()
+            return await self._at_hand.take()
         except (PoolTimeout, PoolClosed) as error:
             raise DatabaseUnavailable(DatabaseUnavailable.__doc__) from error
 
@@ -204,7 +207,7 @@ class Database:
                 if not connection.broken or attempt + 1 == self._attempts:
                     raise
             finally:
-                await self._pool.putconn(connection)
+                await self._at_hand.give(connection)
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
     async def check(self) -> None:

@@ -39,6 +39,8 @@ class ServerConnection(psycopg.AsyncConnection[Row]):
 
     prepared: set[tuple[str, str]]
     transformer: Transformer
+    taken_at: float
+    """When it was taken out of the pool, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,5 +49,5 @@ class PoolUse:
 def pool_use(database: Database) -> PoolUse:
     """Return how busy the pool is now."""
     stats = database._pool.get_stats()  # noqa: SLF001 - of the same floor
-    size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
+    size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0) + len(database._at_hand)  # noqa: SLF001
     return PoolUse(size - idle, idle, stats.get("requests_waiting", 0))
