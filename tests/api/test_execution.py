@@ -11,7 +11,7 @@ import pytest
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.graphql.answering import Answer, Answering
 from creditdesk.graphql.batched_reads import BATCHES
-from creditdesk.graphql.context import Context
+from creditdesk.graphql.context import Context, View
 from creditdesk.graphql.execution.executor import MOST_FUNCTIONS, Outcome, PlannedExecutor
 from creditdesk.graphql.incoming import GraphQLRequest
 from creditdesk.graphql.prepared import Documents
@@ -70,17 +70,17 @@ VALUES: dict[str, Sequence[Any]] = {
 
 
 async def both(world: World, plans: PlannedExecutor, caller: str, asked: RandomDocument) -> tuple[Answer, Answer]:
-    """Return the answers of both executors at one moment."""
+    """Return the answers of both executors at one moment, of which the stock one remembers nothing of the caller."""
     found = await world.callers.caller_with(world.headers(caller)["authorization"])
     now = datetime.now(UTC)
     desk = HoldDesk(world.database, lambda: now)
     request = GraphQLRequest(asked.text, asked.variables)
 
-    def context() -> Context:
-        return Context(database=world.database, desk=desk, principal=found.principal, now=now)
+    def context(view: View | None = None) -> Context:
+        return Context(database=world.database, desk=desk, principal=found.principal, now=now, view=view)
 
-    documents = Documents(CORE)
-    planned = await Answering(documents, plans=plans).answer(request, context())
+    documents, view = Documents(CORE), View.kept_of(world.database, found)
+    planned = await Answering(documents, plans=plans).answer(request, context(view))
     return planned, await Answering(documents).answer(request, context())
 
 
@@ -108,6 +108,8 @@ def compare(world: World, seeds: range) -> Counter[Outcome]:
 def test_plans_answer_random_documents_as_the_stock_executor_does(world: World) -> None:
     outcomes = compare(world, range(600))
     assert outcomes[Outcome.FOLLOWED] > 200, outcomes
+    owner = world.run(world.callers.caller_with(world.headers("OWNER")["authorization"]))
+    assert View.kept_of(world.database, owner).kept, "pages were remembered"
 
 
 @pytest.mark.soak
