@@ -72,6 +72,10 @@ class JoiningTransport:
         """Return what is the transport's own."""
         return getattr(self.transport, name)
 
+    def is_closing(self) -> bool:
+        """Tell whether the connection ends; asked for each answer."""
+        return self.transport.is_closing()
+
     def write(self, data: bytes) -> None:
         """Keep it for the turn that is to come; what is large goes on at once, where writing can be paused."""
         if not self._held:
