@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pages import machine
 
 USERS, CONNECTIONS, PROCESSES = 5000, 64, 2
+CLIENTS = 2
+"""How many processes of ours, and threads of pgbench's, the connections are shared out to."""
 BARE = "UPDATE bare SET held = held + 1 WHERE id = :id AND used + held + 1 <= lim;"
 
 
@@ -44,10 +46,10 @@ def report(results: dict[str, list[Round]], *, command: str) -> str:
 `{command}`, {datetime.now(UTC):%Y-%m-%d}, {machine()},
 embedded PostgreSQL with its durable settings.
 
-*Holds* are placed over HTTP by {CONNECTIONS} connections at `creditdesk serve` with {PROCESSES} processes: token
-verified, limits resolved, each hold idempotent and durable, row-level security on, access log on.
-*Bare* is pgbench, with as many connections, prepared, and `{BARE}`
-in a transaction of its own. Both share the machine's cores with their clients.
+*Holds* are placed over HTTP at `creditdesk serve` with {PROCESSES} processes: token verified, limits resolved, each hold
+idempotent and durable, row-level security on, access log on. *Bare* is pgbench, prepared, with
+`{BARE}` in a transaction of its own.
+Each has {CONNECTIONS} connections, of {CLIENTS} processes and of {CLIENTS} threads, which share the machine's cores with it.
 On cold balances a hold locks one of {USERS:,} users' balances; on the hot one it locks the workspace's as well, which
 all of them meet at, where pgbench updates a single row. The two take turns, after a round that is not counted. *At
 once* is how many holds a transaction placed. Where other work runs beside them, the processor's time for a hold and for

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ from creditdesk.db.embedded_binaries import binaries
 from creditdesk.db.embedded_home import data_of
 from creditdesk.db.migrate import migrate
 from creditdesk.db.scopes import DatabaseRole, RowScope
-from hold_report import BARE, CONNECTIONS, PROCESSES, USERS, Round, report
+from hold_report import BARE, CLIENTS, CONNECTIONS, PROCESSES, USERS, Round, report
 from hold_watch import Watched
 from pages import put_section
 
@@ -145,20 +146,31 @@ def ready(url: str) -> bool:
 
 
 def holds(url: str, token: str, workspace: Workspace, *, tag: str, seconds: float) -> dict[str, Any]:
-    """Place holds of random users for a while, as many clients as pgbench has."""
+    """Place holds of random users for a while, with as many connections and processes as pgbench has, and threads."""
     host, port = url.removeprefix("http://").split(":")
     asked = {
         "host": host, "port": int(port), "token": token, "users": [str(user) for user in workspace.users],
-        "tag": tag, "seed": 1, "seconds": seconds, "connections": CONNECTIONS,
+        "seconds": seconds, "connections": CONNECTIONS // CLIENTS,
     }  # fmt: skip
-    clients = Path(__file__).with_name("hold_clients.py")
-    done = subprocess.run(
-        [sys.executable, str(clients)], input=json.dumps(asked), capture_output=True, text=True, check=False
-    )
-    if done.returncode or json.loads(done.stdout)["refused"]:
-        raise RuntimeError(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    command = [sys.executable, str(Path(__file__).with_name("hold_clients.py"))]
+
+    def run(number: int) -> subprocess.CompletedProcess[str]:
+        given = json.dumps(asked | {"tag": f"{tag}-{number}", "seed": number})
+        return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        done = list(threads.map(run, range(CLIENTS)))
+    if any(one.returncode for one in done):
+        raise RuntimeError("\n".join(one.stderr for one in done))
+    found = [json.loads(one.stdout) for one in done]
+    if any(one["refused"] for one in found):
+        raise RuntimeError("\n".join(one.stderr for one in done))
+    latencies = sorted(latency for one in found for latency in one["latencies"])
+    return {
+        "rate": sum(one["rate"] for one in found),
+        "p50": latencies[len(latencies) // 2],
+        "p99": latencies[len(latencies) * 99 // 100],
+    }
 
 
 def postmaster_of(server: embedded.EmbeddedServer) -> int:
@@ -171,7 +183,7 @@ def pgbench(program: Path, dsn: str, *, rows: int, seconds: float) -> float:
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(f"\\set id random(1, {rows})\n{BARE}\n")
         script.flush()
-        options = ["-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", "2", "-T", str(int(seconds))]
+        options = ["-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", str(CLIENTS), "-T", str(int(seconds))]
         done = subprocess.run(
             [str(program), *options, "-f", script.name, dsn], capture_output=True, text=True, check=False
         )
