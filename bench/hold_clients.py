@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
@@ -83,7 +84,7 @@ def bodies(users: Sequence[str], *, tag: str, seed: int) -> Iterator[bytes]:
 
 
 async def run(asked: dict[str, Any]) -> dict[str, Any]:
-    """Place holds for a while, and return how it went; latencies in milliseconds."""
+    """Place holds for a while, and return how it went, with how many latencies of how many milliseconds."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     heads = (
@@ -101,7 +102,7 @@ async def run(asked: dict[str, Any]) -> dict[str, Any]:
     took = perf_counter() - started
     return {
         "rate": len(latencies) / took,
-        "latencies": [round(latency * 1000, 2) for latency in latencies],
+        "latencies": Counter(round(latency * 1000, 1) for latency in latencies),
         "refused": sum(client.refused for client in clients),
     }
 

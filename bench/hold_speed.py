@@ -165,7 +165,8 @@ def holds(url: str, token: str, workspace: Workspace, *, tag: str, seconds: floa
     found = [json.loads(one.stdout) for one in done]
     if any(one["refused"] for one in found):
         raise RuntimeError("\n".join(one.stderr for one in done))
-    latencies = sorted(latency for one in found for latency in one["latencies"])
+    counts = [(float(latency), count) for one in found for latency, count in one["latencies"].items()]
+    latencies = [latency for latency, count in sorted(counts) for _ in range(count)]
     return {
         "rate": sum(one["rate"] for one in found),
         "p50": latencies[len(latencies) // 2],
