@@ -49,7 +49,7 @@ embedded PostgreSQL with its durable settings.
 *Holds* are placed over HTTP at `creditdesk serve` with {PROCESSES} processes: token verified, limits resolved, each
 hold idempotent and durable, row-level security on, access log on. *Bare* is pgbench, prepared, with
 `{BARE}` in a transaction of its own.
-Each has {CONNECTIONS} clients, in {CLIENTS} processes and in {CLIENTS} threads, which share the machine's cores with it.
+Each has {CONNECTIONS} clients, in {CLIENTS} processes and in {CLIENTS} threads, which share the cores with it.
 On cold balances a hold locks one of {USERS:,} users' balances; on the hot one it locks the workspace's as well, which
 all of them meet at, where pgbench updates a single row. The two take turns, after a round that is not counted. *At
 once* is how many holds a transaction placed. Where other work runs beside them, the processor's time for a hold and for
