@@ -171,19 +171,26 @@ class Database:
         """Make several reads at once, of one or more statements each, and return the rows of each one's.
 
         Role, context and queries travel in one string, which is its own transaction. Short reads share it, also with
-        those of whoever reads at the same time; where any is long, each has its own.
+        those of whoever reads at the same time. Of those that take long, each has its own, so that they run at once;
+        what takes little beside them goes along with the first.
         """
         readings = [reading_of(NAMES[scope.role], context, calls) for calls in asked]
         if len(readings) == 1:
             return [await self._found(scope, readings[0])]
-        if all(reading.is_short for reading in readings):
-            rows = iter(await self._found(scope, joined(readings)))
-            return [[next(rows) for _ in reading.calls] for reading in readings]
+        places = list(range(len(readings)))
+        light = [place for place in places if readings[place].is_light]
+        first, *others = [[place] for place in places if not readings[place].is_light] or [[]]
+        messages = [[*light, *first], *others]
+        sent = [self._found(scope, joined([readings[place] for place in message])) for message in messages]
         # None is left behind running: what fails says so when all have ended.
-        ended = await asyncio.gather(*(self._found(scope, one) for one in readings), return_exceptions=True)
-        if failed := [error for error in ended if isinstance(error, BaseException)]:
-            raise failed[0]
-        return [found for found in ended if not isinstance(found, BaseException)]
+        ended = await asyncio.gather(*sent, return_exceptions=True) if others else [await sent[0]]
+        found: dict[int, list[list[Row]]] = {}
+        for message, one in zip(messages, ended, strict=True):
+            if isinstance(one, BaseException):
+                raise one
+            rows = iter(one)
+            found |= {place: [next(rows) for _ in readings[place].calls] for place in message}
+        return [found[place] for place in places]
 
     async def _found(self, scope: RowScope, reading: Reading) -> list[list[Row]]:
         for statement, _ in reading.calls:

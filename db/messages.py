@@ -59,6 +59,11 @@ class Reading:
             and sum(len(arguments) for _, arguments in self.calls) <= MOST_CHARACTERS
         )
 
+    @property
+    def is_light(self) -> bool:
+        """Tell whether it may go along with what takes long."""
+        return all(statement.is_light for statement, _ in self.calls)
+
 
 def named(statement: str, parameters: Mapping[str, object]) -> Statement:
     """Return the statement of this name; raise TypeError unless all that it takes is given."""

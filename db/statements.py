@@ -13,6 +13,7 @@ _HEADER = re.compile(r"^-- (?P<kind>name|fragment): (?P<name>[a-z_]+)\n", re.MUL
 _INCLUDE = re.compile(r"^ *-- include (\w+)$", re.MULTILINE)
 _TELLS = "tells: outbox"
 _SHORT = "message: shared"
+_LIGHT = "message: along"
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -54,7 +55,8 @@ class Statement:
     many rows it will be; with `-- plan: scattered` likewise, and reads thousands of rows that lie anywhere page by
     page, instead of going to a page for each; otherwise it is planned as PostgreSQL sees fit. `is_told` says that it
     puts what it changes into the outbox: `-- tells: outbox` above it. `is_short` says that it reads a few rows by their
-    keys, so that it may share a message with others': `-- message: shared` above it.
+    keys, so that it may share a message with others': `-- message: shared` above it. `is_light` says that it takes
+    little beside what it is asked with, and may go along with that: it is short, or has `-- message: along` above it.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Statement:
     plan: Planning
     is_told: bool
     is_short: bool
+    is_light: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
     body = _expanded(section.body, fragments)
     names = tuple(dict.fromkeys(_PARAMETER.findall(body)))
     text = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", body)
-    marks = {*_PLANS, _TELLS, _SHORT}
+    marks = {*_PLANS, _TELLS, _SHORT, _LIGHT}
     purpose = " ".join(line for line in section.comments if line not in marks)
     return Statement(
         section.name,
@@ -105,6 +108,7 @@ def _statement(section: _Section, fragments: Mapping[str, str]) -> Statement:
         plan=next((_PLANS[line] for line in section.comments if line in _PLANS), AS_IT_SEES_FIT),
         is_told=_TELLS in section.comments,
         is_short=_SHORT in section.comments,
+        is_light=not {_SHORT, _LIGHT}.isdisjoint(section.comments),
     )
 
 

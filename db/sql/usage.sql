@@ -545,6 +545,7 @@ WHERE %(everyone)s::boolean
 
 -- name: usage_series_of_credits
 -- plan: generic
+-- message: along
 -- The credits of the whole workspace as series, the largest first: of each the points where anything was used, as two
 -- lists with commas in between, which take less to hand over than a row for each point. `as_written` has credits as the
 -- API writes them, instead of micro-credits.

@@ -8,10 +8,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from creditdesk.db.errors import DatabaseError
 from creditdesk.db.messages import MOST_CHARACTERS, Reading, Row, reading_of
 from creditdesk.db.rounds import MOST_AT_ONCE, Found, Rounds
-from creditdesk.db.scopes import DatabaseRole, RowScope
-from creditdesk.db.statements import all_statements
+from creditdesk.db.scopes import DatabaseRole, RowScope, context_of
+from creditdesk.db.statements import AS_IT_SEES_FIT, Statement, all_statements
 from support.databases import FreshDatabase
 from support.world import World, user_id, workspace_id, world_of
 
@@ -160,3 +161,50 @@ def test_only_what_names_few_shares_a_message() -> None:
     assert (few.is_short, many.is_short) == (True, False)
     page = all_statements()["users_page"]
     assert not Reading("member", (), ((page, "()"),)).is_short
+
+
+# Reads that one caller makes at once.
+
+
+def select(text: str, *, short: bool = False, light: bool = False) -> tuple[Statement, dict[str, object]]:
+    """Return a call of a statement that is one of its kind."""
+    name = f"test {text} {short} {light}"
+    return Statement(name, "", f"SELECT {text}", (), AS_IT_SEES_FIT, is_told=False, is_short=short, is_light=light), {}
+
+
+def read(world: World, sent: list[list[str]], *asked: list[tuple[Statement, dict[str, object]]]) -> list[Any]:
+    """Make reads at once, and return what they find; what each message asked is noted when it has ended."""
+    send = world.database._sent  # noqa: SLF001
+
+    async def noted(readings: Sequence[Reading]) -> list[Found]:
+        try:
+            return await send(readings)
+        finally:
+            sent.append([statement.text for one in readings for statement, _ in one.calls])
+
+    scope = RowScope(DatabaseRole.ADMINISTRATOR, ACME)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.database, "_sent", noted)
+        found = world.run(world.database.read(scope, context_of(scope), asked))
+    return [[rows[0][0] for rows in one] for one in found]
+
+
+def test_what_takes_little_goes_along_with_what_takes_long(world: World) -> None:
+    sent: list[list[str]] = []
+    short, light = select("1", short=True, light=True), select("2", light=True)
+    found = read(world, sent, [select("3")], [light], [short, light], [select("4"), select("5")])
+    assert found == [[3], [2], [1, 2], [4, 5]]
+    assert sorted(sent) == [["SELECT 2", "SELECT 1", "SELECT 2", "SELECT 3"], ["SELECT 4", "SELECT 5"]]
+
+
+def test_what_takes_little_is_one_message_where_nothing_takes_long(world: World) -> None:
+    sent: list[list[str]] = []
+    found = read(world, sent, [select("1", light=True)], [select("2", light=True)])
+    assert (found, sent) == ([[1], [2]], [["SELECT 1", "SELECT 2"]])
+
+
+def test_of_reads_that_are_made_at_once_one_that_fails_fails_when_the_others_have_ended(world: World) -> None:
+    sent: list[list[str]] = []
+    with pytest.raises(DatabaseError):
+        read(world, sent, [select("1/0")], [select("pg_sleep(0.2)")])
+    assert sent == [["SELECT 1/0"], ["SELECT pg_sleep(0.2)"]]
