@@ -254,6 +254,8 @@ def test_what_others_use_changes_only_what_is_left_of_the_pools_that_bind_a_memb
 
 
 def ran(world: World, query: str, **variables: Any) -> Counter[str]:
+    """Return which statements a query takes of somebody who has not asked it before."""
+    world.forget()
     with world.statements() as names:
         world.ask("OWNER", query, **variables)
     return Counter(names)

@@ -82,12 +82,6 @@ def statements_of(name: str, caller: str) -> tuple[int, int]:
     return WITHOUT_PLANS.get((name, caller), planned) if EXECUTOR == "stock" else planned
 
 
-def forget(world: World) -> None:
-    """Have nothing kept of any caller but who they are."""
-    for found in world.authenticator._entered.values():  # noqa: SLF001 - nobody else wants that
-        found.kept.clear()
-
-
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_of_the_console_is_one_operation_named_after_its_file(name: str) -> None:
     text = DOCUMENTS[name]
@@ -116,14 +110,14 @@ def test_a_query_of_the_console_takes_and_costs_exactly_so_much(world: World, na
     first, again = statements_of(name, caller)
     asked(world, caller, name, variables)
     asked(world, caller, name, variables)
-    forget(world)
+    world.forget()
     assert asked(world, caller, name, variables)[1] == budget._replace(statements=first)
     assert asked(world, caller, name, variables)[1] == budget._replace(statements=again)
 
 
 def test_a_page_of_people_takes_as_many_statements_whatever_its_size(world: World) -> None:
     for first in (1, 3, 100):
-        forget(world)
+        world.forget()
         counts = tuple(asked(world, "OWNER", "People", {"first": first})[1].statements for _ in range(2))
         assert counts == statements_of("People", "OWNER")
 

@@ -439,6 +439,7 @@ def test_all_users_requests_are_read_in_a_bounded_number_of_statements(world: Wo
     query = """{ viewer { workspace { users(first: 100) { nodes {
       requests(first: 3) { totalCount nodes { state user { id } decidedBy { id } limit { id } } } } } } } }"""
     world.ask("OWNER", query)  # people have changed: who asks is looked up anew, and what was read is read again
+    world.forget()
     with world.statements() as ran:
         users = world.ask("OWNER", query)["viewer"]["workspace"]["users"]["nodes"]
     assert len(users) == len(ACME.people)

@@ -518,6 +518,11 @@ class World:
 
         return cast("list[dict[str, Any]]", self.run(all_answers()))
 
+    def forget(self) -> None:
+        """Have nothing kept of any caller but who they are: what they ask is read as if for the first time."""
+        for found in self.authenticator._entered.values():  # noqa: SLF001 - nobody else wants that
+            found.kept.clear()
+
     @contextmanager
     def statements(self) -> Iterator[list[str]]:
         """Collect the names of the statements that run, but for those of signing in."""
