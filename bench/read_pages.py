@@ -50,6 +50,8 @@ at its best only then. All have answered alike, in full, before they are timed. 
 seconds for an answer is timed once.
 
 *creditdesk* runs with every protection: a token for each caller, limits on documents, row-level security, access log.
+It keeps who is on a page, and what limits them, for callers who ask again while nothing changes, as all do here (0023);
+usage and balances are read each time. In R1, R1s, R3 and R4 all connections ask the same.
 *raw SQL* is the floor: one hand-written statement that returns JSON behind a bare handler, without any of that, on the
 rollups that answer with the fewest rows; *user days only* is the same where there is only a daily rollup by user.
 *plain Strawberry* has DataLoaders and SQLModel, and *PostGraphile* views and functions, both as their documentation
