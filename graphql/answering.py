@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeAlias, TypeGuard, cast
 
 import orjson
@@ -27,7 +27,7 @@ from creditdesk.graphql.execution.executor import Asked, PlannedExecutor
 from creditdesk.graphql.guards import permitting
 from creditdesk.graphql.incoming import GraphQLRequest, RefusedError, malformed
 from creditdesk.graphql.known_operations import InvalidVariables, Operation, Operations
-from creditdesk.graphql.levels import answers
+from creditdesk.graphql.levels import Levels
 from creditdesk.graphql.prepared import Documents
 from creditdesk.graphql.protection.deadline import within
 from creditdesk.graphql.schema import core_schema, schema
@@ -163,7 +163,7 @@ class Answering:
             permits=permitting(context.principal),
             found=operation.prepared.found,
             arguments=operation.found,
-            answers=partial(answers, context),
+            answers=Levels(context),
         )
         return await self._plans.written(asked)
 

@@ -13,21 +13,31 @@ MOST_KEPT = 8
 """Answers that last, of each caller: there may be thousands of them."""
 
 
-async def answers(context: Context, asks: Sequence[Ask]) -> list[Sequence[Any]]:
-    """Return what is found for each one's subjects; what lasts is read once for as long as the caller is known."""
-    kept = context.kept
-    if kept is None:
-        found = await _read(context, asks)
+class Levels:
+    """Answers what batches ask under a caller's permissions. What lasts is read once for as long as they are known."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        """Answer for the context's caller."""
+        self._context = context
+
+    def known(self, ask: Ask) -> Sequence[Any] | None:
+        """Return what is kept for each of a question's subjects, or None: so what is beneath it need not wait."""
+        kept = self._context.kept
+        return kept.get(_key(ask)) if ask.lasts and kept is not None else None
+
+    async def read(self, asks: Sequence[Ask]) -> list[Sequence[Any]]:
+        """Return what is found for each one's subjects."""
+        found = await _read(self._context, asks)
+        kept = self._context.kept
+        if kept is not None:
+            for ask in asks:
+                if ask.lasts:
+                    kept[_key(ask)] = found[ask]
+                    if len(kept) > MOST_KEPT:
+                        del kept[next(iter(kept))]
         return [found[ask] for ask in asks]
-    found = {ask: kept[key] for ask in asks if ask.lasts and (key := _key(ask)) in kept}
-    if unknown := [ask for ask in asks if ask not in found]:
-        found |= await _read(context, unknown)
-        for ask in unknown:
-            if ask.lasts:
-                kept[_key(ask)] = found[ask]
-                if len(kept) > MOST_KEPT:
-                    del kept[next(iter(kept))]
-    return [found[ask] for ask in asks]
 
 
 def _key(ask: Ask) -> Hashable:

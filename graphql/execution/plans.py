@@ -12,7 +12,7 @@ planned, so nothing happens twice.
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from graphql import FieldNode, GraphQLField, GraphQLObjectType, GraphQLResolveInfo, OperationDefinitionNode
 
@@ -111,8 +111,15 @@ class Batch:
 Batches: TypeAlias = Mapping[tuple[str, str], Batch]
 """By the names of a type and of its field."""
 
-Answers: TypeAlias = Callable[[Sequence[Ask]], Awaitable[Sequence[Sequence[Any]]]]
-"""What reads what the batches of a level ask: from those, in order, to what was found for each one's subjects."""
+
+class Answers(Protocol):
+    """What answers batches that ask."""
+
+    def known(self, ask: Ask) -> Sequence[Any] | None:
+        """Return what is found for each of its subjects where that is at hand."""
+
+    def read(self, asks: Sequence[Ask]) -> Awaitable[Sequence[Sequence[Any]]]:
+        """Read what the batches of a level ask: return for each, in order, what was found for its subjects."""
 
 
 @dataclass(frozen=True, slots=True)

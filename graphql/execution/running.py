@@ -38,6 +38,11 @@ async def _each(answers: Sequence[Awaitable[Any]]) -> Sequence[Any]:
     return found
 
 
+def _made(ask: Ask, found: Sequence[Any]) -> Sequence[Any]:
+    """Return the answers of the batch that asked."""
+    return found if ask.then is None else ask.then(found)
+
+
 _HELPERS = GraphQLResolveInfoHelpers(gather=_gathered, track=lambda _: None)
 _UNKNOWN = VariableValues({}, {})
 _VARIABLES, _CONTEXT = map(GraphQLResolveInfo._fields.index, ("variable_values", "context"))
@@ -118,7 +123,7 @@ class Run:
                     continue
                 if branch.waits:
                     waits.append(branch)
-                elif isinstance(found := self._begun(branch), Ask):
+                elif isinstance(found := self._at_hand(branch), Ask):
                     asks.append((branch, found))
                 else:
                     self._fill(branch, found)
@@ -130,6 +135,13 @@ class Run:
                 reads.append(self._ask(asks))
             await _all_of(reads)
             level = beneath
+
+    def _at_hand(self, branch: Branch) -> Any:
+        """Return what is found for a branch, or what it asks where that has to be read."""
+        found = self._begun(branch)
+        if isinstance(found, Ask) and (known := self._answers.known(found)) is not None:
+            return _made(found, known)
+        return found
 
     def _begun(self, branch: Branch) -> Any:
         """Return what a branch's batch, or resolver, returns for all that it is asked of."""
@@ -143,9 +155,9 @@ class Run:
 
     async def _ask(self, asks: Sequence[tuple[Branch, Ask]]) -> None:
         """Have what batches ask read at once."""
-        answers = await self._answers([ask for _, ask in asks])
+        answers = await self._answers.read([ask for _, ask in asks])
         for (branch, ask), found in zip(asks, answers, strict=True):
-            self._fill(branch, found if ask.then is None else ask.then(found))
+            self._fill(branch, _made(ask, found))
 
     async def _wait(self, branch: Branch) -> None:
         """Await what an async function, or resolver, returns."""
