@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from creditdesk.db.messages import Reading, Row
+from creditdesk.db.scopes import RowScope
 from support.databases import FreshDatabase
 from support.world import EXECUTOR, World, another_endpoint, group_id, shown_id, user_id, world_of
 
@@ -128,6 +130,29 @@ def test_of_a_page_that_was_looked_at_only_what_is_used_and_held_is_read(world: 
     everything = sorted([*rules, *rules, "budget_holders", "groups_page", "members_page"])
     assert sorted(ran) == everything
     assert sorted(ran_large) == sorted(2 * everything)
+
+
+def test_what_is_beneath_a_page_that_was_looked_at_is_read_in_the_same_message_as_what_is_beside_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, messages = world.database._found, []  # noqa: SLF001 - what sends a message, alone or in a round
+
+    async def noted(scope: RowScope, reading: Reading) -> list[list[Row]]:
+        messages.append([statement.name for statement, _ in reading.calls])
+        return await read(scope, reading)
+
+    for _ in range(3):
+        world.ask("OWNER", PAGES)
+    monkeypatch.setattr(world.database, "_found", noted)
+    world.ask("OWNER", PAGES)
+    at_once = [["controls_version", "balances", "balances"]]
+    # Nothing is kept for the stock executor, whose levels wait for each other.
+    assert messages == at_once if EXECUTOR == "planned" else len(messages) == 5
+    messages.clear()
+    world.forget()
+    world.ask("OWNER", PAGES)
+    # Groups, then their members beside what limits the groups, then what limits the members.
+    assert len(messages) == (3 if EXECUTOR == "planned" else 5)
 
 
 def test_once_somebody_is_known_only_the_version_and_what_is_used_and_held_are_read(world: World) -> None:
