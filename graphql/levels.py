@@ -29,8 +29,8 @@ class Levels:
 
     async def read(self, asks: Sequence[Ask]) -> list[Sequence[Any]]:
         """Return what is found for each one's subjects."""
+        kept = self._context.kept  # of who the caller is now: what is read belongs there, whoever they are by then
         found = await _read(self._context, asks)
-        kept = self._context.kept
         if kept is not None:
             for ask in asks:
                 if ask.lasts:
