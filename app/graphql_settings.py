@@ -29,6 +29,14 @@ class GraphQLSettings(BaseModel):
         alias="CREDITDESK_EXECUTOR",
         description="`planned` follows compiled plans where documents come again; `stock` leaves it to graphql-core",
     )
+    kept_usage_mb: int = Field(
+        16,
+        alias="CREDITDESK_KEPT_USAGE_MB",
+        ge=0,
+        le=4096,
+        description="Megabytes of each worker for what users used as it was read last, so that those alone are read"
+        " anew who have used something since; 0 keeps nothing",
+    )
     max_subscriptions: int = Field(
         200, alias="CREDITDESK_MAX_SUBSCRIPTIONS", ge=1, description="Subscriptions that one caller may have open"
     )

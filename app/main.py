@@ -37,6 +37,7 @@ from creditdesk.auth.origins import Origins
 from creditdesk.auth.tokens import TokenVerifier
 from creditdesk.credits.errors import ErrorCode
 from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.kept_usage import KeptUsage
 from creditdesk.db.connections import Database
 from creditdesk.db.readiness import check_schema, pool_use
 from creditdesk.graphql.answering import Answering
@@ -181,6 +182,7 @@ def app_from_settings(settings: Settings) -> Starlette:
         answering=answering,
         max_body_bytes=settings.max_body_bytes,
         events=EventStreams(callers=browsers.callers, streams=streams),
+        kept_usage=KeptUsage(most_bytes=settings.kept_usage_mb * 1024 * 1024),
     )
     holds = HoldsEndpoint(
         desk=desk, authenticator=authenticator, max_body_bytes=settings.max_body_bytes, denied=access_log.denied

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from read_dataset import Company
+from read_pages import FLOOR, OURS, OURS_ANEW
 from read_processes import Served, served
 from read_workloads import Asked, Scene, of_creditdesk, of_floor, of_plain, of_postgraphile
 
@@ -78,8 +79,8 @@ def _uvicorn(factory: str, processes: int) -> list[str]:
     return _python("-m", "uvicorn", factory, "--app-dir", str(HERE), *options, *workers)
 
 
-def creditdesk(stack: ExitStack, setting: Setting) -> Candidate:
-    """Start creditdesk with every protection on."""
+def creditdesk(stack: ExitStack, setting: Setting, *, keeps: bool = True) -> Candidate:
+    """Start creditdesk with every protection on; it may keep nothing of what people used."""
     own = {
         "DATABASE_URL": setting.server.dsn(user=SERVER, database=NAME),
         "CREDITDESK_OIDC_ISSUER": setting.issuer,
@@ -87,21 +88,25 @@ def creditdesk(stack: ExitStack, setting: Setting) -> Candidate:
         "CREDITDESK_PORT": "0",
         "CREDITDESK_WORKERS": str(setting.processes),
         **GENEROUS,
+        **({} if keeps else {"CREDITDESK_KEPT_USAGE_MB": "0"}),
     }
     serve = _python("-c", "import sys; from creditdesk.app.cli import main; sys.exit(main())", "serve")
-    return Candidate("creditdesk", stack.enter_context(served(serve, own, ready="/readyz")), of_creditdesk)
+    name = OURS if keeps else OURS_ANEW
+    return Candidate(name, stack.enter_context(served(serve, own, ready="/readyz")), of_creditdesk)
 
 
 def candidates(stack: ExitStack, setting: Setting, folder: Path | None, *, peers: bool = True) -> list[Candidate]:
-    """Start everybody, or creditdesk and the floor alone."""
+    """Start everybody, or the floor and a creditdesk that reads everything each time alone."""
     superuser = setting.superuser
     sqlalchemy = superuser.replace("postgresql://", "postgresql+psycopg://", 1)
     plain = {"SQLALCHEMY_URL": sqlalchemy, "WORKSPACE_ID": str(setting.company.id)}
     floor = served(_uvicorn("read_floor:app", setting.processes), {"DATABASE_URL": superuser})
     peer = served(_uvicorn("read_plain:app", setting.processes), plain)
-    found = [creditdesk(stack, setting), Candidate("raw SQL", stack.enter_context(floor), of_floor)]
+    raw = Candidate(FLOOR, stack.enter_context(floor), of_floor)
+    without = creditdesk(stack, setting, keeps=False)
     if not peers:
-        return found
+        return [without, raw]
+    found = [creditdesk(stack, setting), without, raw]
     found.append(Candidate("plain Strawberry", stack.enter_context(peer), of_plain))
     if folder is None:
         return found

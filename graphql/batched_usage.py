@@ -156,7 +156,7 @@ def _usage_of_users(context: Context, query: UsageQuery, users: Sequence[UUID | 
 
 def _written_usage_of_users(context: Context, question: tuple[UsageQuery, str], users: Sequence[str]) -> UsageLookup:
     query, template = question
-    return usage_written_of_users(context.permitted, users, query, template)
+    return usage_written_of_users(context.permitted, users, query, template, context.kept_usage)
 
 
 def _breakdowns(

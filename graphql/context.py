@@ -12,6 +12,7 @@ from creditdesk.auth.callers import Caller, Callers
 from creditdesk.auth.policy import permitted_limits, permitted_scopes
 from creditdesk.auth.principal import Principal
 from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.kept_usage import KeptUsage
 from creditdesk.credits.known_budgets import KnownBudgets
 from creditdesk.credits.own_accounts import OwnAccount
 from creditdesk.credits.permitted import PermittedScopes
@@ -78,6 +79,8 @@ class Context:
     """Who the caller is as of a version of which it is not known yet whether it is in force."""
     callers: Callers | None = None
     """What finds out who a presumed caller is by now."""
+    kept_usage: KeptUsage | None = None
+    """What users used as it was read last, for whoever it was, with what tells whether it still is so."""
     permitted: PermittedScopes = field(init=False)
     reader: Connection = field(init=False)
     limits_permitted: PermittedScopes = field(init=False)

@@ -15,6 +15,7 @@ from creditdesk.auth.callers import Caller, Callers
 from creditdesk.auth.errors import CrossSite, IssuerUnavailable, Unauthenticated
 from creditdesk.credits.errors import CreditError
 from creditdesk.credits.hold_desk import HoldDesk
+from creditdesk.credits.kept_usage import KeptUsage
 from creditdesk.db.connections import Database
 from creditdesk.db.errors import DatabaseUnavailable
 from creditdesk.graphql.answering import READ, READ_OR_CHANGE, Answer, Answering, refusal
@@ -53,6 +54,7 @@ class GraphQLEndpoint:
         answering: Answering,
         max_body_bytes: int,
         events: EventStreams | None = None,
+        kept_usage: KeptUsage | None = None,
     ) -> None:
         self._database = database
         self._desk = desk
@@ -60,6 +62,7 @@ class GraphQLEndpoint:
         self._answering = answering
         self._max_body_bytes = max_body_bytes
         self._events = events
+        self._kept_usage = kept_usage
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every answer is JSON."""
@@ -139,6 +142,7 @@ class GraphQLEndpoint:
             view=View.kept_of(self._database, caller),
             presumed=caller if caller.is_presumed else None,
             callers=self._callers,
+            kept_usage=self._kept_usage,
         )
 
     async def _json_body(self, request: Request) -> bytes:

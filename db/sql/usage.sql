@@ -335,15 +335,49 @@ ORDER BY user_id,
   -- include usage_order
   , product, model, group_id;
 
+-- fragment: usage_version
+-- As of what a user's usage in some months is: the transactions that wrote the rows of those months last. Every event
+-- writes its month's row, so that as long as the version is the same nothing was recorded that changes any of it.
+--
+-- The figures are there for a database that is put back to what it was, where transactions are numbered as before.
+hashtextextended(
+  string_agg(
+    concat_ws(
+      ' ', m.xmin, m.credits, m.requests, m.input_tokens, m.cached_input_tokens, m.output_tokens
+    ),
+    ' ' ORDER BY m.month, m.group_id
+  ),
+  0
+) AS version
+
 -- name: usage_written_of_users
 -- plan: hashed
 -- message: shared
--- The breakdowns of whole users by product and model as JSON, in one row. JSON has no ends of lines in it, so that they
--- part the lists: each in a row of its own, and thousands of rows, would be sent and received one by one.
+-- The breakdowns of whole users by product and model as JSON, in one row, with the versions that they are as of: those
+-- alone whose version is not the one that the caller knows; the others, who may be thousands, are as they were. JSON has
+-- no ends of lines in it, so that they part the lists: each in a row of its own, and thousands of rows, would be sent and
+-- received one by one.
 --
 -- What is added up in a table of hashes need not be sorted by words first, day after day.
-SELECT string_agg(user_id::text, ','), string_agg(written, E'\n')
-FROM (
+WITH asked AS MATERIALIZED (
+  SELECT u.id, coalesce(v.version, 0) AS version, coalesce(v.version = u.known, FALSE) AS is_known
+  FROM unnest(%(cell_users)s::uuid[], %(known_versions)s::bigint[]) AS u(id, known)
+  LEFT JOIN (
+    SELECT m.user_id,
+      -- include usage_version
+    FROM rollup_user_month AS m
+    WHERE m.workspace_id = %(workspace_id)s::uuid
+      AND m.month = ANY (%(months)s::date[])
+      AND m.user_id = ANY (%(cell_users)s::uuid[])
+    GROUP BY m.user_id
+  ) AS v ON v.user_id = u.id
+  WHERE
+    -- include user_visible
+)
+SELECT string_agg(a.id::text, ','), string_agg(a.version::text, ','),
+  string_agg(CASE WHEN a.is_known THEN '' ELSE coalesce(r.written, '[]') END, E'\n')
+FROM asked AS a
+LEFT JOIN (
   SELECT user_id,
     -- include usage_written
     AS written
@@ -351,14 +385,15 @@ FROM (
     SELECT r.user_id,
       -- include usage_figures_by_words
     FROM rollup_user_detail_day AS r
-    WHERE
-      -- include usage_days_of_whole_users
+    WHERE r.workspace_id = %(workspace_id)s::uuid
+      AND r.user_id = ANY (ARRAY(SELECT asked.id FROM asked WHERE NOT asked.is_known))
+      AND r.day BETWEEN %(first_day)s::date AND %(last_day)s::date
     GROUP BY 1, 2, 3
     HAVING
       -- include usage_is_any
   ) AS r
   GROUP BY user_id
-) AS r;
+) AS r ON r.user_id = a.id;
 
 -- name: usage_written_of_one
 -- plan: hashed

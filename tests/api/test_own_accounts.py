@@ -1,5 +1,6 @@
 """What a server remembers of people who ask about themselves is what it would read, after each kind of change."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,9 @@ OWN = f"""{{ viewer {{ user {{ id displayName email homeGroup {{ slug }} version
 PAGES = f"""{{ viewer {{ workspace {{ groups(first: 9) {{ nodes {{ name budget {{ {BUDGET} source {{ id version }} }}
   members(first: 9) {{ nodes {{ displayName budget {{ {BUDGET.replace("binding", "resetsAt status enforcement")}
     source {{ id version }} candidates {{ id version }} }} }} }} }} }} }} }} }}"""
+USED = """{ viewer { workspace { groups(first: 9) { nodes { name members(first: 9) { nodes { displayName
+  usage(range: {days: {first: "2026-05-22", last: "2026-06-20"}}) { breakdown(by: [PRODUCT, MODEL], first: 99) {
+    rows { product model credits requests inputTokens } } } } } } } } } }"""
 CALLERS = ("MEMBER", "GROUP_MANAGER", "OWNER")
 MO = {"id": shown_id("User", user_id("mo"))}
 ZOE, LEE, BILL = ({"id": shown_id("User", user_id(name))} for name in ("zoe", "lee", "bill"))
@@ -34,6 +38,8 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
         {"source": "gateway", "id": "own-1", "user": MO, "product": "chat", "model": "large", "amount": "0.25"},
     ),
 ]
+OWNER_S_USED = len(CALLERS) + CALLERS.index("OWNER")
+SPENDING = ("placeHold", "recordUsage")
 TYPES = {"removeGroupMembers": "GroupMembersInput", "addGroupMembers": "GroupMembersInput"}
 
 
@@ -53,7 +59,7 @@ async def elsewhere(world: World, caller: str, query: str) -> Any:
 
 def told(world: World) -> list[Any]:
     """Return what several callers are told of themselves, then of those they see: as they are told it elsewhere."""
-    asked = [(caller, query) for query in (OWN, PAGES) for caller in CALLERS]
+    asked = [(caller, query) for query in (OWN, USED, PAGES) for caller in CALLERS]
     for _ in range(3):  # it is remembered once it was planned, and read
         remembered = [world.ask(caller, query)["viewer"] for caller, query in asked]
         assert remembered == [world.run(elsewhere(world, *one)) for one in asked]
@@ -62,7 +68,7 @@ def told(world: World) -> list[Any]:
 
 def change(world: World, field: str, values: dict[str, Any]) -> None:
     type_ = TYPES.get(field, f"{field[0].upper()}{field[1:]}Input")
-    caller = "WRITER" if field == "placeHold" else "OWNER"
+    caller = "WRITER" if field in SPENDING else "OWNER"
     query = f"mutation($input: {type_}!) {{ {field}(input: $input) {{ __typename ... on UserError {{ message }} }} }}"
     answer = world.ask(caller, query, input=values)[field]
     assert "message" not in answer, answer
@@ -111,6 +117,22 @@ def test_after_each_kind_of_change_of_others_whoever_has_looked_at_them_is_told_
     before = told(world)
     change(world, field, values)
     assert told(world)[-1] != before[-1]
+
+
+USE = {
+    "source": "gateway", "id": "own-3", "at": "2026-06-01T12:00:00+02:00", "user": LEE, "product": "chat",
+    "model": "large", "credits": "12.5",
+}  # fmt: skip
+
+
+def test_after_each_use_whoever_has_looked_at_it_is_told_what_is_so(world: World) -> None:
+    before = told(world)
+    assert '"inputTokens"' in json.dumps(before[OWNER_S_USED])
+    for use in (USE, USE | {"id": "own-4", "credits": "-2.5", "corrects": "own-3"}):
+        change(world, "recordUsage", {"events": [use]})
+        after = told(world)
+        assert after[OWNER_S_USED] != before[OWNER_S_USED]
+        before = after
 
 
 def test_of_a_page_that_was_looked_at_only_what_is_used_and_held_is_read(world: World) -> None:

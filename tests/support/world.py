@@ -37,6 +37,7 @@ from creditdesk.credits.directory import (
 from creditdesk.credits.event_rules import UsageEvent, UserBy
 from creditdesk.credits.hold_desk import HoldDesk
 from creditdesk.credits.hold_rules import HoldRequest
+from creditdesk.credits.kept_usage import KeptUsage
 from creditdesk.credits.limit_rules import NewLimit, write_limits
 from creditdesk.credits.limits import UNLIMITED, Limited, LimitKind, LimitScope, Shape
 from creditdesk.credits.periods import Cadence
@@ -632,6 +633,7 @@ def _verifying_endpoint(database: Database, callers: Callers, answering: Answeri
         answering=answering,
         max_body_bytes=MAX_BODY_BYTES,
         events=EventStreams(callers=callers, streams=streams),
+        kept_usage=KeptUsage(most_bytes=1_000_000),
     )
     return endpoint, streams
 
