@@ -111,10 +111,10 @@ def growth_report(steps: Sequence[Step], *, machine: str) -> str:
 
 The dataset of *Reading* with {sizes} events: the same people, groups and year, so what grows is
 how much each of them uses. creditdesk with every protection on, told to keep no usage (0028), four connections, one
-process; *floor* is the
-processor's time of the raw SQL in PostgreSQL. *Pages* (8 kB) and *rows* are those that PostgreSQL went through for a
-request, indexes included, as its statistics count them; those of writing hold what autovacuum does meanwhile. Other
-work ran on the machine, so the processor's times say more than rates would, and rows and pages say most.
+process; *floor* is the processor's time of the raw SQL in PostgreSQL. *Pages* (8 kB) and *rows* are those that
+PostgreSQL went through for a request, indexes included, as its statistics count them; those of writing hold what
+autovacuum does meanwhile. Other work ran on the machine, so the processor's times say more than rates would, and rows
+and pages say most.
 `creditdesk reconcile` found {sum(step.differences for step in steps)} differences in these datasets.
 
 ![Milliseconds of the database's processor time by events](growth.svg)
