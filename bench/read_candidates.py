@@ -103,11 +103,12 @@ def candidates(stack: ExitStack, setting: Setting, folder: Path | None, *, peers
     floor = served(_uvicorn("read_floor:app", setting.processes), {"DATABASE_URL": superuser})
     peer = served(_uvicorn("read_plain:app", setting.processes), plain)
     raw = Candidate(FLOOR, stack.enter_context(floor), of_floor)
-    without = creditdesk(stack, setting, keeps=False)
     if not peers:
-        return [without, raw]
-    found = [creditdesk(stack, setting), without, raw]
-    found.append(Candidate("plain Strawberry", stack.enter_context(peer), of_plain))
+        return [creditdesk(stack, setting, keeps=False), raw]
+    found = [creditdesk(stack, setting)]
+    if setting.processes == 1:  # with more, all of them together had more connections than PostgreSQL takes
+        found.append(creditdesk(stack, setting, keeps=False))
+    found += [raw, Candidate("plain Strawberry", stack.enter_context(peer), of_plain)]
     if folder is None:
         return found
     node = [str(folder / "node_modules" / ".bin" / "node"), "server.mjs"]

@@ -85,7 +85,7 @@ def answers(candidate: Candidate, asked: Asked) -> Any:
     try:
         return asked.meaning(response.json())
     except (KeyError, TypeError, ValueError) as error:
-        message = f"{candidate.name} answers {response.status_code}: {response.text[:500]}"
+        message = f"{candidate.name} answers {response.status_code}: {response.text[:500]} ... {response.text[-500:]}"
         raise RuntimeError(message) from error
 
 
@@ -179,7 +179,7 @@ def reads(bench: Bench, everybody: Sequence[Candidate], scene: Scene, loads: Seq
         asked = [one for one in everybody if workload in OF_PAGES or one.name != OURS_ANEW]
         if workload == "R3":
             floor = next(one for one in everybody if one.name == FLOOR)
-            asked.insert(2, Candidate(f"{FLOOR}, user days only", floor.server, of_days))
+            asked.insert(asked.index(floor) + 1, Candidate(f"{FLOOR}, user days only", floor.server, of_days))
         compared(workload, scene, asked)
         main = bench.results.get(MAIN, {}).get(workload, {})
         slow = {name for name, rows in main.items() if name != OURS and rows[-1].p50 > SLOW_MS}
