@@ -52,6 +52,7 @@ from creditdesk.graphql.streams import Streams
 from creditdesk.graphql.subscribers import Subscribers
 from creditdesk.graphql.websocket import WebSocketEndpoint
 
+GRAPH = "/graphql"
 _NO_ORIGINS = Origins()
 _NO_WAYS: Mapping[str, Way] = {}
 _SESSION_IDLE = SessionLifetimes().idle
@@ -96,8 +97,7 @@ def create_app(
                 await database.close()
 
     requests = Requests(count=metrics.count_request)
-    varying = ((b"vary", b"Origin"),) if origins.allowed else ()
-    straight = StraightWays(ways, requests, headers=varying)
+    straight = StraightWays(ways, requests, varies=b"Origin" if origins.allowed else None)
     readiness = Readiness(
         {"database": database.check, "migrations": lambda: check_schema(database)},
         issuers={f"issuer {name}".rstrip(): check for name, check in verifier.checks.items()},
@@ -108,7 +108,7 @@ def create_app(
     app = _Application(
         routes=[
             *routes,
-            *([WebSocketRoute("/graphql", websockets)] if websockets else []),
+            *([WebSocketRoute(GRAPH, websockets)] if websockets else []),
             Route("/healthz", healthz),
             Route("/readyz", readiness.readyz),
             Route("/metrics", metrics_page),
@@ -116,7 +116,7 @@ def create_app(
         middleware=[
             Middleware(RequestMiddleware, requests=requests),
             *([Middleware(CrossOrigin, origins=origins)] if origins.allowed else []),
-            Middleware(Shortcuts, paths={"/graphql": graphql_endpoint, PATH: holds_endpoint}, trees=[PATH]),
+            Middleware(Shortcuts, paths={GRAPH: graphql_endpoint, PATH: holds_endpoint}, trees=[PATH]),
         ],
         exception_handlers={HTTPException: _outside_of_graphql},
         lifespan=lifespan,
@@ -195,7 +195,7 @@ def app_from_settings(settings: Settings) -> Starlette:
         http=http,
         graphql_endpoint=endpoint,
         holds_endpoint=holds,
-        ways={PATH: holds.begin},
+        ways={PATH: holds.begin, GRAPH: endpoint.begin},
         routes=[
             *browsers.routes,
             Route(COSTS, costs.answer),

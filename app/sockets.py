@@ -7,6 +7,7 @@ puts itself into the scope's state, as the `connection` of graphql/open_connecti
 import asyncio
 import socket
 from asyncio import BaseTransport, Transport
+from collections.abc import Coroutine
 from typing import Any, ClassVar, cast
 from weakref import WeakKeyDictionary
 
@@ -166,6 +167,12 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             if content:
                 super().on_body(content)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work in a task, which the end of the server waits for, as for those of ASGI."""
+        task = self.loop.create_task(work)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def send_whole(self, call: StraightCall, status: int, headers: Headers, content: bytes) -> None:
         """Send an answer, unless nobody is there any more."""

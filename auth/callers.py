@@ -63,7 +63,10 @@ class Callers:
 
     def presumed_of(self, scope: Mapping[str, Any]) -> Caller | None:
         """Return who sent a request with a token, as they were known before; None where that has to be found out."""
-        authorization = header(scope, b"authorization")
+        return self.presumed_with(header(scope, b"authorization"))
+
+    def presumed_with(self, authorization: str | None) -> Caller | None:
+        """Return who shows these credentials, likewise."""
         found = self._authenticator.presumed(authorization) if authorization is not None else None
         return _caller(found, authorization, is_presumed=True) if found is not None else None
 

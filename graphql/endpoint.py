@@ -22,8 +22,9 @@ from creditdesk.graphql.answering import READ, READ_OR_CHANGE, Answer, Answering
 from creditdesk.graphql.context import Context, View
 from creditdesk.graphql.enums import ErrorCode
 from creditdesk.graphql.event_stream import Asked, EventStreams
-from creditdesk.graphql.incoming import RefusedError, malformed, request_of_json, request_of_parameters
+from creditdesk.graphql.incoming import GraphQLRequest, RefusedError, malformed, request_of_json, request_of_parameters
 from creditdesk.graphql.media_types import GRAPHQL_RESPONSE, JSON, is_json, negotiated, prefers_events
+from creditdesk.graphql.open_connection import DirectCall, Told
 from creditdesk.graphql.protection.deadline import HungUpError
 from creditdesk.graphql.streams import ANY, READ_AND_WATCH
 
@@ -75,27 +76,55 @@ class GraphQLEndpoint:
         media_type = negotiated(accept)
         try:
             if self._events is not None and prefers_events(accept):
-                asked = await self._asked(request, headers, READ_AND_WATCH, ANY)
-                asked = replace(asked, caller=await self._callers.confirmed(asked.caller))
-                streamed = await self._events.respond(asked, scope, receive, send)
-                if streamed is None:
-                    return
-                answer = streamed
+                answer = await _or_refusal(self._streamed(self._events, request, headers, send))
             else:
-                answer = await self._answered(request, media_type, headers)
+                answer = await _or_refusal(self._answered(request, media_type, headers))
         except (ClientDisconnect, HungUpError):
             return
-        except RefusedError as error:
-            answer = refusal(error)
-        except Unauthenticated as error:
-            answer = _refused(401, error, {"www-authenticate": www_authenticate(error)})
-        except CrossSite as error:
-            answer = _refused(403, error)
-        except IssuerUnavailable as error:
-            answer = _refused(503, error)
-        except DatabaseUnavailable:
-            answer = refusal(RefusedError(503, ErrorCode.DATABASE_UNAVAILABLE))
-        await _send(send, answer, media_type or JSON, headers)
+        if answer is None:
+            return
+        status, shown, body = _response(answer, media_type or JSON, headers)
+        await send({"type": "http.response.start", "status": status, "headers": shown})
+        await send({"type": "http.response.body", "body": body})
+
+    def begin(self, headers: Mapping[bytes, bytes], content: bytes, call: DirectCall) -> bool:
+        """Answer a POST in JSON of somebody who is known by a token: the straight way of `/graphql`."""
+        accept, media_type = _text(headers, b"accept"), negotiated(_text(headers, b"accept"))
+        content_type, authorization = _text(headers, b"content-type"), _text(headers, b"authorization")
+        is_plain = (
+            media_type is not None
+            and not (self._events is not None and prefers_events(accept))
+            and content_type is not None
+            and is_json([content_type])
+            and b"content-encoding" not in headers
+            and len(content) <= self._max_body_bytes
+        )
+        if media_type is None or not is_plain:
+            return False
+        try:
+            caller = self._callers.presumed_with(authorization)
+            request = request_of_json(content)
+        except (Unauthenticated, RefusedError):
+            return False
+        if caller is None:
+            return False
+        call.run(self._told(request, caller, media_type, call))
+        return True
+
+    async def _told(self, request: GraphQLRequest, caller: Caller, media_type: str, call: DirectCall) -> Told | None:
+        work = self._answering.answer(request, self._context(caller), READ_OR_CHANGE, gone=call.gone)
+        try:
+            answer = await _or_refusal(work)
+        except HungUpError:
+            return None
+        return None if answer is None else _response(answer, media_type, caller.headers)
+
+    async def _streamed(
+        self, events: EventStreams, request: Request, headers: list[tuple[bytes, bytes]], send: Send
+    ) -> Answer | None:
+        asked = await self._asked(request, headers, READ_AND_WATCH, ANY)
+        asked = replace(asked, caller=await self._callers.confirmed(asked.caller))
+        return await events.respond(asked, request.scope, request.receive, send)
 
     async def _answered(self, request: Request, media_type: str | None, headers: list[tuple[bytes, bytes]]) -> Answer:
         if media_type is None and request.method in METHODS:
@@ -177,7 +206,28 @@ def _listed(request: Request, name: str) -> str | None:
     return ", ".join(request.headers.getlist(name)) or None
 
 
-async def _send(send: Send, answer: Answer, media_type: str, more: Sequence[tuple[bytes, bytes]]) -> None:
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    found = headers.get(name)
+    return None if found is None else found.decode("latin-1")
+
+
+async def _or_refusal(work: Awaitable[Answer | None]) -> Answer | None:
+    """Return what comes of a request, or the answer that says what is off."""
+    try:
+        return await work
+    except RefusedError as error:
+        return refusal(error)
+    except Unauthenticated as error:
+        return _refused(401, error, {"www-authenticate": www_authenticate(error)})
+    except CrossSite as error:
+        return _refused(403, error)
+    except IssuerUnavailable as error:
+        return _refused(503, error)
+    except DatabaseUnavailable:
+        return refusal(RefusedError(503, ErrorCode.DATABASE_UNAVAILABLE))
+
+
+def _response(answer: Answer, media_type: str, more: Sequence[tuple[bytes, bytes]]) -> Told:
     status = answer.status
     if status == 200 and not answer.executed and media_type == GRAPHQL_RESPONSE:  # noqa: PLR2004 - OK
         status = (
@@ -191,8 +241,7 @@ async def _send(send: Send, answer: Answer, media_type: str, more: Sequence[tupl
         (b"content-type", media_type.encode("latin-1")),
         *more,
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return status, headers, body
 
 
 def _refused(status: int, error: CreditError, headers: Mapping[str, str] | None = None) -> Answer:

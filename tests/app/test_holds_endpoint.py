@@ -20,8 +20,6 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.types import Message
-from uvicorn import Config
-from uvicorn.server import ServerState
 
 from creditdesk.app.demo.issuer import DemoIssuer
 from creditdesk.app.holds import HoldsEndpoint
@@ -29,8 +27,7 @@ from creditdesk.app.logs import JsonFormatter
 from creditdesk.app.main import create_app
 from creditdesk.app.metrics import Metrics
 from creditdesk.app.middleware import Requests
-from creditdesk.app.sockets import HttpProtocol
-from creditdesk.app.straight import STATE, StraightCall, StraightWays
+from creditdesk.app.straight import StraightCall, StraightWays
 from creditdesk.auth.authenticate import Authenticator
 from creditdesk.credits.controls import changing_controls
 from creditdesk.credits.errors import ErrorCode
@@ -45,6 +42,7 @@ from support.gateways import Answer, Gateway, request_of
 from support.issuers import AUDIENCE, Site
 from support.people import change, new_subject, new_user, now_seconds, token_of
 from support.processes import RunningProcess, running, served, wait_until
+from support.wires import listening
 from support.world import (
     CALLERS,
     PLACES,
@@ -167,33 +165,11 @@ def door_to(
         stack.callback(database.observers.remove, metrics.count_statement)
         if wired:
             ways = StraightWays({HOLDS: way}, Requests(count=metrics.count_request))
-            http = httpx.AsyncClient(base_url=stack.enter_context(listening(world, app, ways)), trust_env=False)
+            http = httpx.AsyncClient(base_url=stack.enter_context(listening(world.runner, app, ways)), trust_env=False)
         else:
             http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
         stack.callback(lambda: world.run(http.aclose()))
         yield Door(world, app, http, straight, wired)
-
-
-@contextmanager
-def listening(world: World, app: Starlette, ways: StraightWays) -> Iterator[str]:
-    """Have the server's protocol take connections whenever the world runs, and yield where."""
-    config = Config(app, log_config=None, access_log=False, lifespan="off")
-    config.load()
-    state = ServerState()
-    loop = world.runner.get_loop()
-    made = loop.create_server(lambda: HttpProtocol(config, state, {STATE: ways}), "127.0.0.1", 0)
-    server = world.run(made)
-
-    async def closed() -> None:
-        server.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        await server.wait_closed()
-
-    try:
-        yield "http://{}:{}".format(*server.sockets[0].getsockname())
-    finally:
-        world.run(closed())
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["called", "wired"])

@@ -35,7 +35,7 @@ class Office:
 
     def __post_init__(self) -> None:
         requests = Requests(count=lambda path, status, _: self.counted.append((path, status)))
-        self.ways = StraightWays({"/plain": self._begin}, requests, headers=((b"vary", b"Origin"),))
+        self.ways = StraightWays({"/plain": self._begin}, requests, varies=b"Origin")
         self.app = RequestMiddleware(self._answer, requests=requests)
 
     def _begin(self, headers: Mapping[bytes, bytes], content: bytes, call: StraightCall) -> bool:
@@ -271,7 +271,7 @@ def test_what_nobody_expected_is_a_500_with_the_request_s_id_and_is_logged_with_
     assert office.counted == [("/plain", "500"), ("/plain", "200")]
 
 
-def test_the_server_s_own_app_has_a_straight_way_for_placing_holds(
+def test_the_server_s_own_app_has_straight_ways_for_placing_holds_and_for_the_graph(
     fresh_database: FreshDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", fresh_database.server_dsn)
@@ -286,4 +286,5 @@ def test_the_server_s_own_app_has_a_straight_way_for_placing_holds(
     ways = asyncio.run(state_of())[STATE]
     assert isinstance(ways, StraightWays)
     assert b"/v1/holds" in ways
+    assert b"/graphql" in ways
     assert b"/v1/holds/authorize" not in ways

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import uvloop
 from starlette.types import ASGIApp
@@ -52,6 +53,31 @@ def talking(
             server.close()
 
     uvloop.run(talked())
+
+
+@contextmanager
+def listening(
+    runner: asyncio.Runner, app: ASGIApp, ways: StraightWays | None = None, *, state: ServerState | None = None
+) -> Iterator[str]:
+    """Have the server's protocol take connections whenever the runner runs, and yield where."""
+    config = Config(app, log_config=None, access_log=False, lifespan="off")
+    config.load()
+    server_state = state or ServerState()
+    shared = {} if ways is None else {STATE: ways}
+    loop = runner.get_loop()
+    made = loop.create_server(lambda: HttpProtocol(config, server_state, shared), "127.0.0.1", 0)
+    server = runner.run(made)
+
+    async def closed() -> None:
+        server.close()
+        for connection in list(server_state.connections):
+            connection.shutdown()
+        await server.wait_closed()
+
+    try:
+        yield "http://{}:{}".format(*server.sockets[0].getsockname())
+    finally:
+        runner.run(closed())
 
 
 def request(path: str, *, method: str = "GET", head: str = "") -> bytes:
