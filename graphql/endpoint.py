@@ -89,20 +89,19 @@ class GraphQLEndpoint:
 
     def begin(self, headers: Mapping[bytes, bytes], content: bytes, call: DirectCall) -> bool:
         """Answer a POST in JSON of somebody who is known by a token: the straight way of `/graphql`."""
-        accept, media_type = _text(headers, b"accept"), negotiated(_text(headers, b"accept"))
-        content_type, authorization = _text(headers, b"content-type"), _text(headers, b"authorization")
-        is_plain = (
-            media_type is not None
-            and not (self._events is not None and prefers_events(accept))
-            and content_type is not None
-            and is_json([content_type])
-            and b"content-encoding" not in headers
-            and len(content) <= self._max_body_bytes
-        )
-        if media_type is None or not is_plain:
+        accept, content_type = _text(headers, b"accept"), _text(headers, b"content-type")
+        media_type = negotiated(accept)
+        if (
+            media_type is None
+            or (self._events is not None and prefers_events(accept))
+            or content_type is None
+            or not is_json([content_type])
+            or b"content-encoding" in headers
+            or len(content) > self._max_body_bytes
+        ):
             return False
         try:
-            caller = self._callers.presumed_with(authorization)
+            caller = self._callers.presumed_with(_text(headers, b"authorization"))
             request = request_of_json(content)
         except (Unauthenticated, RefusedError):
             return False

@@ -77,8 +77,10 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(module_database: FreshDatabase) -> Iterator[House]:
-    with world_of(module_database) as world, house_of(world) as opened:
-        yield opened
+    with world_of(module_database) as world, house_of(world) as house:
+        for caller in ("OWNER", "MEMBER"):
+            house.sent(house.whole, posting(world, VIEWER, caller), "before")  # now they are known
+        yield house
 
 
 @contextmanager
@@ -163,8 +165,6 @@ def told(response: httpx.Response) -> tuple[object, ...]:
 
 
 def test_what_is_plain_is_answered_on_the_straight_way_as_on_the_whole_one(house: House) -> None:
-    for caller in ("OWNER", "MEMBER"):
-        house.sent(house.whole, posting(house.world, VIEWER, caller), "before")  # now the caller is known
     for name, case in plain(house.world).items():
         id_ = f"plain-{len(house.begun)}"
         assert told(house.sent(house.straight, case, id_)) == told(house.sent(house.whole, case, id_)), name
@@ -201,7 +201,6 @@ def test_who_is_nobody_by_now_is_told_so_on_the_straight_way_too(house: House) -
         " UPDATE workspace_settings AS s SET controls_version = controls_version + 1 FROM one"
         " WHERE s.workspace_id = one.workspace_id RETURNING 1"
     )
-    house.sent(house.whole, posting(house.world, VIEWER, "MEMBER"), "before")
     assert house.world.sql(active, False, user_id("mo"))  # noqa: FBT003 - SQL's parameters have no names
     refused = house.asked("MEMBER", VIEWER)
     assert refused.status_code == 401
@@ -236,7 +235,6 @@ async def opened(house: House, query: str) -> tuple[asyncio.StreamReader, asynci
 
 
 def test_a_query_ends_when_its_client_hangs_up(house: House) -> None:
-    house.asked("OWNER", USAGE)
     counted, begun = len(house.counted), len(house.begun)
 
     async def hanging_up() -> None:
@@ -271,8 +269,6 @@ def test_a_server_that_ends_waits_for_an_answer_and_sends_it(house: House) -> No
 
 
 def test_what_nobody_expected_is_a_500_on_either_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    house.asked("OWNER", VIEWER)
-
     async def failing(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
