@@ -45,19 +45,29 @@ def answers(world: World, caller: str, documents: Sequence[tuple[str, dict[str, 
     return [answer for start in range(0, len(asked), 4) for answer in world.ask_together(asked[start : start + 4])]
 
 
+class Answered(dict[str, list[dict[str, Any]]]):
+    """What each caller is told, asked when a test first needs it: all of them together take minutes."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        # Those who see everyone are told a lot: the owner is told all of it, each of the others a part.
+        several = [caller for caller in EVERYONE if caller != "OWNER"]
+        self._parts = {caller: DOCUMENTS[place :: len(several)] for place, caller in enumerate(several)}
+
+    def __missing__(self, caller: str) -> list[dict[str, Any]]:
+        self[caller] = answers(self._world, caller, self._parts.get(caller, DOCUMENTS))
+        return self[caller]
+
+
 @pytest.fixture(scope="module")
-def answered(world: World) -> dict[str, list[dict[str, Any]]]:
+def answered(world: World) -> Answered:
     furnish(world)
-    # Those who see everyone are told a lot: the owner is told all of it, each of the others a part.
-    several = [caller for caller in EVERYONE if caller != "OWNER"]
-    parts = {caller: DOCUMENTS[place :: len(several)] for place, caller in enumerate(several)}
-    return {caller: answers(world, caller, parts.get(caller, DOCUMENTS)) for caller in CALLERS}
+    return Answered(world)
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_whatever_is_asked_nothing_is_told_of_anybody_the_caller_may_not_see(
-    answered: dict[str, list[dict[str, Any]]], caller: str
-) -> None:
+def test_whatever_is_asked_nothing_is_told_of_anybody_the_caller_may_not_see(answered: Answered, caller: str) -> None:
     text = json.dumps(answered[caller], ensure_ascii=False)
     canaries = all_canaries()
     told = {canaries[found] for found in re.findall(r"cy[0-9a-f]{14}", text)}
@@ -68,7 +78,7 @@ def test_whatever_is_asked_nothing_is_told_of_anybody_the_caller_may_not_see(
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_whatever_is_asked_no_id_is_given_out_of_anybody_the_caller_may_not_see(
-    answered: dict[str, list[dict[str, Any]]], caller: str
+    answered: Answered, caller: str
 ) -> None:
     text = json.dumps(answered[caller])
     told = {owner for owner, id_ in IDS.items() if f'"{id_}"' in text}
@@ -78,11 +88,11 @@ def test_whatever_is_asked_no_id_is_given_out_of_anybody_the_caller_may_not_see(
 
 
 @pytest.mark.parametrize("caller", [caller for caller in CALLERS if caller != "UNMAPPED"])
-def test_everything_may_be_asked_without_an_error(answered: dict[str, list[dict[str, Any]]], caller: str) -> None:
+def test_everything_may_be_asked_without_an_error(answered: Answered, caller: str) -> None:
     assert [answer["errors"] for answer in answered[caller] if "errors" in answer] == []
 
 
-def test_roles_that_are_not_mapped_are_forbidden_everything(answered: dict[str, list[dict[str, Any]]]) -> None:
+def test_roles_that_are_not_mapped_are_forbidden_everything(answered: Answered) -> None:
     for answer in answered["UNMAPPED"]:
         assert answer["data"] is None or set(answer["data"].values()) == {None}, answer
         assert {error["extensions"]["code"] for error in answer["errors"]} == {"FORBIDDEN"}
@@ -272,7 +282,7 @@ OF_THE_MANIFEST = {"READER": "usage:read", "WRITER": "usage:write", "UNMAPPED": 
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_whatever_is_asked_a_field_holds_something_only_in_rows_that_the_manifest_says(
-    world: World, answered: dict[str, list[dict[str, Any]]], caller: str
+    world: World, answered: Answered, caller: str
 ) -> None:
     seat = SEATS[OF_THE_MANIFEST.get(caller, caller)] if caller != "OTHER_OWNER" else FOREIGN_OWNER
     rows, above = Rows.of(world), ("workspace", seat.place)
