@@ -130,11 +130,11 @@ def test_those_at_hand_are_closed_with_the_pool_and_so_is_one_that_comes_back_la
     async def use(database: Database) -> None:
         await several(database, 3)
         late = await database._taken()  # noqa: SLF001
-        assert sessions() >= 3  # the pool may open one more for who had to wait
+        assert sessions() == 3
         await database.close()
         await database._at_hand.give(late)  # noqa: SLF001
         async with asyncio.timeout(10):
             while sessions():  # noqa: ASYNC110 - PostgreSQL ends them when it notices
                 await asyncio.sleep(0.01)
 
-    using(fresh_database, use)
+    using(fresh_database, use, most=3)  # else the pool opens one more, on a slow machine, for who waits
